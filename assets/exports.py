@@ -13,7 +13,7 @@ from assets import metadata
 from assets.clip_stage import ClipRun, ClipTask, clip_asset, materialized, work_through
 from assets.made_with import export_made_with
 from assets.stage_run import StageRun
-from heaters_dagster.domain.cold_storage import Restore, RestoreTerms
+from heaters_dagster.domain.cold_storage import Restore, RestoreOffer, RestoreTerms
 from heaters_dagster.domain.export_profile import ExportProfile, MadeFrom
 from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
@@ -37,7 +37,7 @@ from resources.postgres.facts_store import FactsStore
 from resources.postgres.making_store import MakingStore
 from resources.postgres.measured import measure_approval_to_file
 from resources.postgres.source_video_store import SourceVideoStore
-from resources.upkeep.cold_masters import asked_back
+from resources.upkeep.cold_masters import asked_back, unanswered
 
 #: Exports that encode take turns, HEATERS_ENCODES at a time on a machine; exports by stream copy cost almost nothing and never wait.
 #: They do not wait for proxies, which may take hours.
@@ -49,8 +49,8 @@ class Exporting:
     """What it takes to export the clips of one source video.
 
     writer: of that video, opened when first asked for. made_with: of an export profile, see `assets.made_with`. is_on_its_way:
-    whether a file with this profile waits for a gold master that was asked back from cold storage. trims: every file leaves out the
-    transitions at the ends of its clip, see `Settings.trim_transitions`.
+    whether a file with this profile waits for a gold master in cold storage, or for a person who agrees to get it back. trims: every file
+    leaves out the transitions at the ends of its clip, see `Settings.trim_transitions`.
     """
 
     clips: ClipStore
@@ -130,8 +130,9 @@ def export_due(
 ) -> ClipRun[ExportManifest]:
     """Export every clip of a source video that is due, and those approved while it works, until none is left; see `work_through`.
 
-    encodes: how many exports are encoded at the same time on this machine. terms: on which a gold master is asked back from cold storage;
-    until it is there exports from it are not due. None: none is asked back, and exports from it fail. trims: see `Exporting`.
+    encodes: how many exports are encoded at the same time on this machine. terms: on which a gold master is asked back from cold storage,
+    once a person has agreed; until it is there exports from it are not due. None: none is asked back, and exports from it fail.
+    trims: see `Exporting`.
     Files that were made with an older version of their profile, or from a proxy or gold master that was made anew, are made again.
     """
     turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT, at_once=encodes)
@@ -154,7 +155,7 @@ def export_due(
             exports.begin_again(source_video_id, {profile.name: of_profile(profile) for profile in EXPORT_PROFILES.variants()})
 
         @cache
-        def restore() -> Restore | None:
+        def restore() -> Restore | RestoreOffer | None:
             return None if terms is None else asked_back(source_video_id, database=database, objects=objects, terms=terms)
 
         to = Exporting(
@@ -257,15 +258,19 @@ def exports(
     run = StageRun(context, database, object_store)
 
     def work() -> ClipRun[ExportManifest]:
-        return export_due(
+        terms = restore_terms(machine.get().settings)
+        done = export_due(
             run.source_video_id,
             database=database.get(),
             objects=object_store.get(),
             work=machine.get().work,
             encodes=machine.get().settings.encodes,
-            terms=restore_terms(machine.get().settings),
+            terms=terms,
             trims=machine.get().settings.trim_transitions,
             report=progress.report_to(run.log),
         )
+        for offer in unanswered(database.get(), terms, [run.source_video_id]).values():
+            run.log.info(offer.waits)
+        return done
 
     yield from materialized(run, EXPORTS, work, lambda done: metadata.of_exports(done.made, machine.get().settings))

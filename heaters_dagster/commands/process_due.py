@@ -34,6 +34,7 @@ from heaters_dagster.orchestration.janitor import settled_look
 from heaters_dagster.orchestration.outlook import Outlook
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
+from resources.files.price_table import restore_terms
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_private import RUN_FAILURE_REASON_TAG, RunFailureReason
@@ -46,6 +47,7 @@ from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.site_turns import waiting_for_sites, waits_of
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.subscriptions import look_at_due
+from resources.upkeep.cold_masters import unanswered
 from resources.upkeep.leftovers import sweep_leftovers
 from resources.upkeep.lost_objects import make_lost_due
 
@@ -93,7 +95,8 @@ class Outcome:
 
     problem: why due work was not begun (nothing can be stored). held_up: how many runs wait because of this.
     for_sites: how many source videos wait because their sites want no requests, and the site that may be asked first, in words.
-    waiting: what waits for room on the disk, a sentence for each run.
+    waiting: what waits for room on the disk, a sentence for each run. for_a_word: source videos of which files wait until a person agrees
+    to get the gold master back from cold storage, a sentence for each.
     """
 
     runs: tuple[RunDone, ...]
@@ -102,6 +105,7 @@ class Outcome:
     held_up: int = 0
     for_sites: tuple[int, str] | None = None
     waiting: tuple[str, ...] = ()
+    for_a_word: tuple[str, ...] = ()
 
     @property
     def failures(self) -> list[str]:
@@ -183,7 +187,8 @@ def process_due(
                 if site is None or (site.until - now).total_seconds() > _LONGEST_WAIT_FOR_A_SITE_SECONDS:
                     later = waiting_to_be_tried(outlook.facts.values())
                     for_sites = None if site is None else (count, site.words(now))
-                    return Outcome(tuple(runs), later, for_sites=for_sites, waiting=_waiting(outlook, videos))
+                    waiting_for_room, said = _waiting(outlook, videos), _for_a_word(settings, database, videos, only)
+                    return Outcome(tuple(runs), later, for_sites=for_sites, waiting=waiting_for_room, for_a_word=said)
                 if not waiting and site.reason is not None:
                     say(f"{counted(count, 'download')} must wait; the first {site.words(now)}")
                 waiting = True
@@ -195,6 +200,11 @@ def _waiting(outlook: Outlook, videos: SourceVideoStore) -> tuple[str, ...]:
     return tuple(
         f"source video {run.partition_key}, {titles[run.partition_key]}: {run.job} {wait.words}" for run, wait in outlook.waiting.items()
     )
+
+
+def _for_a_word(settings: Settings, database: Database, videos: SourceVideoStore, only: Collection[int] | None) -> tuple[str, ...]:
+    offers = unanswered(database, restore_terms(settings), only)
+    return tuple(f"source video {one}, {videos.load(one).title}: {offer.waits}" for one, offer in sorted(offers.items()))
 
 
 def _waiting_for_sites(database: Database, only: Collection[int] | None) -> tuple[int, HeldOff | None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heaters_dagster.commands import terminal
-from heaters_dagster.commands.cold_masters import agree_to_approve
+from heaters_dagster.commands.cold_masters import agree_to_approve, agree_to_decision
 from heaters_dagster.commands.shared import (
     All,
     As,
@@ -34,6 +34,10 @@ from heaters_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from resources.postgres.review_store import HistoryEntry
+
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do not ask when a gold master costs more than 1 USD to get back from cold storage.")
+]
 
 app = typer.Typer(no_args_is_help=True, help="Decide on clips, and take decisions back.")
 
@@ -104,9 +108,7 @@ def approve(
     clips: Clips = None,
     video: Video = None,
     every: All = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask when a gold master costs more than 1 USD to get back from cold storage.")
-    ] = False,
+    yes: Yes = False,
     reviewer: As = None,
     as_json: AsJson = False,
 ) -> None:
@@ -140,17 +142,30 @@ def group(clip: Clip_, reviewer: As = None, as_json: AsJson = False) -> None:
 
 
 @app.command(epilog=example("review undo"))
-def undo(reviewer: As = None, as_json: AsJson = False) -> None:
-    """Take back your latest decision. Type it again for the decision before, to any depth."""
-    with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.undo(reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json)
+def undo(yes: Yes = False, reviewer: As = None, as_json: AsJson = False) -> None:
+    """Take back your latest decision. Type it again for the decision before, to any depth.
+
+    When files are made again by that and need a gold master that is in cold storage, it says so first, as heaters export does.
+    """
+    _return(ReviewAction.UNDO, reviewer, as_json, yes=yes)
 
 
 @app.command(epilog=example("review redo --as Ada"))
-def redo(reviewer: As = None, as_json: AsJson = False) -> None:
-    """Do again what you last took back."""
-    with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.redo(reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json)
+def redo(yes: Yes = False, reviewer: As = None, as_json: AsJson = False) -> None:
+    """Do again what you last took back. Gold masters in cold storage: as for heaters review undo."""
+    _return(ReviewAction.REDO, reviewer, as_json, yes=yes)
+
+
+def _return(action: ReviewAction, reviewer: str | None, as_json: bool, *, yes: bool) -> None:
+    settings = load_settings()
+    with opened_reviews(settings) as reviews:
+        name = reviewer_name(reviews.reviewers, reviewer)
+        target, clips = reviews.foreseen(action, name)
+        with opened_database(settings) as database:
+            said = "Nothing was taken back" if action is ReviewAction.UNDO else "Nothing was done again"
+            agree_to_decision(clips, settings, database, yes=yes, undone=said)
+        done = reviews.undo(name, action_id=target) if action is ReviewAction.UNDO else reviews.redo(name, action_id=target)
+        show_result(done, reviews.names, as_json)
 
 
 @app.command(epilog=example("review history --video 3 --limit 10"))

@@ -92,7 +92,7 @@ def process(
         terminal.say(outcome.sentence)
     if outcome.problem is not None:
         terminal.complain(outcome.sentence)
-    for waits in outcome.waiting:
+    for waits in (*outcome.waiting, *outcome.for_a_word):
         terminal.warn(waits)
     for failure in outcome.failures:
         terminal.complain(failure)

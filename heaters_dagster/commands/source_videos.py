@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heaters_dagster.commands import completion, terminal
+from heaters_dagster.commands.cold_masters import agree_to_retry
 from heaters_dagster.commands.facts import facts_row
 from heaters_dagster.commands.shared import (
     CLIP_COLUMNS,
@@ -32,6 +33,7 @@ from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.fact_fields import FACT_FIELDS
 from heaters_dagster.domain.failing_starts import FailingStarts, held_up
 from heaters_dagster.domain.progress import in_words
+from heaters_dagster.domain.proxy_pieces import one_piece_words
 from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.related import Relation, told_once
 from heaters_dagster.domain.secrets import without_access
@@ -66,6 +68,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """List the source videos: state, clips by state, errors. When there are more than --most: first the failed ones, then the newest."""
+    from resources.files.price_table import restore_terms
     from resources.object_store.probe import place_problem
     from resources.postgres.clip_store import ClipStore
     from resources.postgres.failing_starts import load_failing_starts
@@ -74,6 +77,7 @@ def status(
     from resources.postgres.store_pauses import StorePauses
     from resources.postgres.watched_store import WatchedStore
     from resources.sources.submit_places import watched_names
+    from resources.upkeep.cold_masters import unanswered
 
     settings = load_settings()
     with opened_database(settings) as database:
@@ -82,6 +86,8 @@ def status(
             found, facts = lists.overview_of(video), facts_row(database, video)
             row = _row_in_words(found, failing)
             terminal.show_json([_video_row(found, failing) | {"known": facts["json"]}]) if as_json else _show_one(facts | row)
+            for waits in () if as_json else unanswered(database, restore_terms(settings), [video]).values():
+                terminal.warn(f"Files wait: {waits.waits}")
             return
         if as_json:
             terminal.show_json_list(_video_row(one, failing) for one in lists.all_overviews())
@@ -92,7 +98,7 @@ def status(
         counts = lists.counts()
         waiting = ClipStore(database).count_waiting_for_gold_master()
         unread = WatchedStore(database).problems(watched_names(settings))
-        restores = MasterRestores(database).load()
+        restores, unsaid = MasterRestores(database).load(), unanswered(database, restore_terms(settings))
         pause = StorePauses(database).problem(settings.object_bucket)
     for place in unread:
         terminal.warn(place)
@@ -121,8 +127,8 @@ def status(
         terminal.complain(settings.without_secrets(one.sentence))
     for row in rows:
         if count := waiting.get(row["id"]):
-            restore = restores.get(row["id"])
-            when = "is made" if restore is None else f"is back; {restore.words}"
+            restore, offer = restores.get(row["id"]), unsaid.get(row["id"])
+            when = f"is back; {restore.words}" if restore is not None else f"is back; {offer.waits}" if offer is not None else "is made"
             terminal.say(
                 f"{row['id']}: {counted(count, 'approved clip is', 'approved clips are')} exported as soon as the gold master {when}"
             )
@@ -287,10 +293,16 @@ def retry(
             help="This clip, as 3:14 or by id. Can be given several times.",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even for many.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask, even for many, or when a gold master costs more than 1 USD to get back.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put failed source videos, clips and gold masters back before what failed; of named ones also what is gone from the store."""
+    """Put failed source videos, clips and gold masters back before what failed; of named ones also what is gone from the store.
+
+    When files of named source videos need a gold master that is in cold storage, it says so, as heaters export does, and asks for it when
+    you agree.
+    """
     from heaters_dagster.commands.process_due import retry_failed
     from resources.object_store.open import open_object_store
     from resources.postgres.clip_lookup import ClipLookup
@@ -299,6 +311,8 @@ def retry(
     with opened_database(settings) as database:
         if not (videos or clips or yes):
             _ask_for_many(database)
+        if videos:
+            agree_to_retry(videos, settings, database, yes=yes)
         objects = open_object_store(settings) if videos else None
         retried = retry_failed(database, videos=videos or (), clips=clip_ids(ClipLookup(database), clips or ()), objects=objects)
     if as_json:
@@ -313,7 +327,7 @@ def retry(
 
 def _show_one(row: dict[str, Any]) -> None:
     headings = {"id": "id", "title": "title", "source": "source", "state": "state", "error": "error", "length": "length"}
-    headings |= {"frame_count": "frames", "clip_summary": "clips", "master": "gold master", "working": "now"}
+    headings |= {"frame_count": "frames", "clip_summary": "clips", "master": "gold master", "working": "now", "one_piece_words": "pieces"}
     headings |= {"duplicate_of_id": "same bytes as", "quality_words": "quality"}
     headings |= {field.name: field.label.lower() for field in FACT_FIELDS if not field.is_long}
     headings |= {"subtitles": "subtitles", "chapter_titles": "chapters", "description": "description"}
@@ -366,6 +380,7 @@ def _video_row(video: VideoOverview, failing: Mapping[Job, FailingStarts]) -> di
         "site_waits": video.site_waits,
         "quality": video.quality,
         "related": [{"id": one.other_id, "kind": str(one.kind), "is_newer": one.is_newer, "told": one.words} for one in video.related],
+        "one_piece": video.one_piece,
         "known": None,
     }
 
@@ -387,5 +402,6 @@ def _row_in_words(video: VideoOverview, failing: Mapping[Job, FailingStarts]) ->
         "clip_summary": clips,
         "error": error,
         "quality_words": quality.words if quality is not None else "",
+        "one_piece_words": one_piece_words(video.one_piece) if video.one_piece is not None else "",
         **({"master": master.words} if master is not None else {}),
     }

@@ -10,6 +10,9 @@ from heaters_dagster.domain.words import counted
 
 TIERS = ("Bulk", "Standard", "Expedited")
 
+#: What getting gold masters back may cost without a question to a person who asks for files from them.
+SMALL_SUM_USD = 1.00
+
 _GIB = 1 << 30
 
 #: (storage class, tier) -> hours until it is there at the latest: the longest times that S3's user guide names.
@@ -80,6 +83,14 @@ class RestoreOffer:
             f"the gold master is in cold storage ({self.storage_class}). It comes back within {time} of the request "
             f"(tier {terms.tier_for(self.storage_class)}), and its {self.byte_size / 1e9:.1f} GB cost about "
             f"{price_words(self.price, terms.prices.currency)}, with a copy that can be read for {days}"
+        )
+
+    @property
+    def waits(self) -> str:
+        """For people who see that files wait because nobody has agreed to that yet."""
+        return (
+            f"{self.words}. Nobody has agreed to that yet, so it is not asked for: heaters retry {self.source_video_id} asks, and so does "
+            "the page Source videos under Exports"
         )
 
 

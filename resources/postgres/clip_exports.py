@@ -46,7 +46,7 @@ from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres.clip_files import MadeObject, begin_writing, keep_file
 from resources.postgres.clip_rows import CLIP, Clip, clip_of_row
 from resources.postgres.conditions import among
-from resources.postgres.master_restores import master_restores
+from resources.postgres.master_restores import waiting_for_master
 from resources.postgres.row_locks import lock_clips
 from resources.postgres.tables import clip_artifacts, clip_exports, clips, source_videos
 
@@ -93,12 +93,15 @@ def is_open() -> ColumnElement[bool]:
 
 
 def waits_for_gold_master(profile: ColumnElement[str]) -> ColumnElement[bool]:
-    """Condition on a row of `clips`: an export of `profile` needs the gold master, which is to be made or to come from cold storage."""
+    """Condition on a row of `clips`: an export of `profile` needs the gold master, which is to be made or to come from cold storage.
+
+    Also while nobody has agreed to what that costs.
+    """
     video = source_videos.c
     is_to_be_made = and_(
         video.gold_master_filepath.is_(None), video.gold_master_attempts < MAX_ATTEMPTS, video.original_filepath.is_not(None)
     )
-    is_asked_for = video.id.in_(select(master_restores.c.source_video_id))
+    is_asked_for = video.id.in_(waiting_for_master())
     return profile.in_(_profiles_from_gold_master()) & exists().where(video.id == clips.c.source_video_id, is_to_be_made | is_asked_for)
 
 
@@ -133,6 +136,16 @@ def begun(connection: Connection, source_video_id: int, not_begun_before: dateti
     query = select(_own.clip_id, _own.profile).join_from(clip_exports, clips, clips.c.id == _own.clip_id)
     query = query.where(is_open(), clips.c.source_video_id == source_video_id, or_(_own.state == _S.WORKING, waits))
     return [(row.clip_id, row.profile) for row in connection.execute(query.order_by(_own.clip_id, _own.profile))]
+
+
+def unmade_from_master(connection: Connection, source_video_ids: Collection[int]) -> set[int]:
+    """Those of these source videos with approved clips of which a file from the gold master is still to be made, or failed."""
+    clip, of_masters = clips.c, _profiles_from_gold_master()
+    mine = and_(clip.is_live, among(clip.source_video_id, source_video_ids), clip.state.in_(sorted(APPROVED_STATES)))
+    first = select(clip.source_video_id).where(mine, clip.export_profile.in_(of_masters), clip.state.in_(sorted(BEFORE_EXPORT)))
+    further = select(clip.source_video_id).join_from(clip_exports, clips, clip.id == _own.clip_id)
+    further = further.where(mine, IS_FURTHER, _own.profile.in_(of_masters), _own.state != _S.DONE)
+    return set(connection.scalars(first)) | set(connection.scalars(further))
 
 
 def has_failed() -> ColumnElement[bool]:

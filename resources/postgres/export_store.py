@@ -46,6 +46,11 @@ class ExportStore:
         with self._database.read() as connection:
             return clip_exports.key_for(connection, clip, profile)
 
+    def unmade_from_master(self, source_video_ids: Collection[int]) -> set[int]:
+        """Those of these source videos of which a file from the gold master is still to be made, or failed."""
+        with self._database.read() as connection:
+            return clip_exports.unmade_from_master(connection, source_video_ids)
+
     # Further exports. Hold `Database.stage_lock("exports", source_video_id)` from before `claim` until after `finish`.
 
     def due(self, source_video_id: int) -> list[tuple[Clip, str]]:

@@ -5,13 +5,11 @@ The sender is not trusted: versions are compared under the lock, and a request k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, any_, func, literal, literal_column, or_, select
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy import select
 
 from heaters_dagster.domain import cuts, review
 from heaters_dagster.domain.clip_names import no_clips
@@ -24,7 +22,9 @@ from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres import fact_edits
 from resources.postgres.clip_lookup import ClipLookup
+from resources.postgres.clip_rows import Clip
 from resources.postgres.database import Database
+from resources.postgres.review_history import HistoryEntry, history_entry, history_query, is_of_video, is_one_of
 from resources.postgres.review_statements import CLIP_IDS, FOLLOWERS, PREVIOUS
 from resources.postgres.review_transaction import (
     ExpectedVersion,
@@ -45,32 +45,6 @@ MAX_REQUEST_KEY = 200
 _PUTS_ASIDE = {ReviewAction.SKIP: review.skip, ReviewAction.ARCHIVE: review.archive}
 
 __all__ = ["DecidedUnchanged", "ExpectedVersion", "FrameTimes", "HistoryEntry", "ReviewResult", "ReviewStore", "StaleClipsError"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One row of the ledger with its reviewer's name.
-
-    clip_ids: clips that the action depends on; empty when it changed nothing. before, after: snapshots by clip id, with frames, times,
-    state; before is None for a clip the action made. target_action_id: what an undo undid or a redo redid. undone: it was undone later.
-    details: for a new title "title_before" and "title"; for a deletion facts about the source video. before_counts, after_counts: None
-    when `before` and `after` are whole; else they hold the first clips only, and these say how many live clips had each state.
-    """
-
-    id: int
-    action: ReviewAction
-    reviewer: str
-    source_video_id: int
-    source_video_title: str
-    clip_ids: tuple[int, ...]
-    before: Mapping[str, Mapping[str, Any] | None]
-    after: Mapping[str, Mapping[str, Any]]
-    target_action_id: int | None
-    undone: bool
-    details: Mapping[str, Any]
-    created_at: datetime
-    before_counts: Mapping[str, int] | None = None
-    after_counts: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,12 +277,7 @@ class ReviewStore:
         when somebody has acted on its clips since (the message says who); PermanentError for an action of another reviewer.
         """
 
-        def chosen(transaction: ReviewTransaction) -> LedgerEntry:
-            if action_id is not None:
-                return transaction.own_entry(action_id)
-            own = transaction.own_entries(standing=True)
-            return review.next_to_undo(own, source_video_id=source_video_id, with_facts=with_facts)
-
+        chosen = _next(ReviewAction.UNDO, source_video_id, with_facts=with_facts) if action_id is None else _named(action_id)
         return self._returned(ReviewAction.UNDO, reviewer, request_key, chosen)
 
     def redo(
@@ -325,12 +294,23 @@ class ReviewStore:
         Parameters and errors as for `undo`.
         """
 
-        def chosen(transaction: ReviewTransaction) -> LedgerEntry:
-            own = transaction.own_entries()
-            target = review.next_to_redo(own, source_video_id=source_video_id, with_facts=with_facts) if action_id is None else action_id
-            return transaction.own_entry(target)
-
+        chosen = _next(ReviewAction.REDO, source_video_id, with_facts=with_facts) if action_id is None else _named(action_id)
         return self._returned(ReviewAction.REDO, reviewer, request_key, chosen)
+
+    def foreseen(self, action: ReviewAction, reviewer: str) -> tuple[int, tuple[Clip, ...]]:
+        """What `undo` or `redo` would do now: (the action that it would return, the clips as it would leave them). Nothing is done.
+
+        Raises what they raise.
+        """
+        chosen = _next(action, None, with_facts=False)
+        try:
+            with self._database.begin() as connection:
+                transaction = ReviewTransaction(connection, lock_reviewer(connection, reviewer).id)
+                entry = chosen(transaction)
+                returned = review.undone if action is ReviewAction.UNDO else review.redone
+                raise _Foreseen(entry.id, transaction.record(returned(*transaction.reopen(entry, action)), None).clips)
+        except _Foreseen as seen:
+            return seen.action_id, seen.clips
 
     def history(
         self,
@@ -348,7 +328,7 @@ class ReviewStore:
 
         most_snapshots: of an action on more clips than this only the snapshots of so many are read; the others are counted by state.
         """
-        query = _history_query(most_snapshots).order_by(review_actions.c.id.desc()).limit(limit)
+        query = history_query(most_snapshots).order_by(review_actions.c.id.desc()).limit(limit)
         if reviewer is not None:
             # By id, so that Postgres reads only this reviewer's actions, not the whole ledger from its end until enough are found.
             of_name = select(reviewers.c.id).where(reviewers.c.name == reviewer).scalar_subquery()
@@ -361,10 +341,10 @@ class ReviewStore:
             query = query.where(review_actions.c.id < before_id)
         with self._database.read() as connection:
             if source_video_id is not None:
-                query = query.where(_is_of_video(connection, source_video_id))
+                query = query.where(is_of_video(connection, source_video_id))
             if clip_id is not None:
-                query = query.where(_is_one_of(connection.scalars(select(review_actions.c.id).where(CLIP_IDS.contains([clip_id])))))
-            return [_history_entry(row) for row in connection.execute(query)]
+                query = query.where(is_one_of(connection.scalars(select(review_actions.c.id).where(CLIP_IDS.contains([clip_id])))))
+            return [history_entry(row) for row in connection.execute(query)]
 
     def _returned(
         self, action: ReviewAction, reviewer: str, request_key: str | None, chosen: Callable[[ReviewTransaction], LedgerEntry]
@@ -413,76 +393,34 @@ class ReviewStore:
             return None if change is None else transaction.record(change, request_key)
 
 
+class _Foreseen(Exception):
+    """Ends a transaction whose outcome was only to be looked at."""
+
+    def __init__(self, action_id: int, clips: tuple[Clip, ...]) -> None:
+        super().__init__(action_id)
+        self.action_id, self.clips = action_id, clips
+
+
+def _named(action_id: int) -> Callable[[ReviewTransaction], LedgerEntry]:
+    return lambda transaction: transaction.own_entry(action_id)
+
+
+def _next(action: ReviewAction, source_video_id: int | None, *, with_facts: bool) -> Callable[[ReviewTransaction], LedgerEntry]:
+    """Finds what a reviewer takes back, or does again, without naming it."""
+
+    def chosen(transaction: ReviewTransaction) -> LedgerEntry:
+        if action is ReviewAction.UNDO:
+            own = transaction.own_entries(standing=True)
+            return review.next_to_undo(own, source_video_id=source_video_id, with_facts=with_facts)
+        target = review.next_to_redo(transaction.own_entries(), source_video_id=source_video_id, with_facts=with_facts)
+        return transaction.own_entry(target)
+
+    return chosen
+
+
 def _check_request_key(request_key: str | None) -> None:
     if request_key is not None and not 1 <= len(request_key) <= MAX_REQUEST_KEY:
         raise BadRequestError(f"a request key has 1 to {MAX_REQUEST_KEY} characters, not {len(request_key)}")
-
-
-def _is_of_video(connection: Connection, source_video_id: int) -> ColumnElement[bool]:
-    """Actions on a source video.
-
-    Most are stored under it; an action on several is stored under the first of them and found by its clips.
-    """
-    of_video = select(clips.c.id).where(clips.c.source_video_id == source_video_id)
-    elsewhere = select(review_actions.c.id).where(
-        CLIP_IDS.overlap(func.array(of_video.scalar_subquery())), review_actions.c.source_video_id != source_video_id
-    )
-    under_it = review_actions.c.source_video_id == source_video_id
-    found = connection.scalars(elsewhere).all()
-    return or_(under_it, _is_one_of(found)) if found else under_it
-
-
-def _is_one_of(action_ids: Iterable[int]) -> ColumnElement[bool]:
-    """The ids are looked up first. In one statement with the sort order, Postgres would read the ledger from its end."""
-    return review_actions.c.id == any_(literal(list(action_ids), ARRAY(BigInteger)))
-
-
-def _history_query(most_snapshots: int | None) -> Select[Any]:
-    if most_snapshots is None:
-        sides: list[ColumnElement[Any]] = [review_actions.c.before, review_actions.c.after]
-    else:
-        sides = [column for side in ("before", "after") for column in _cut_short(side, most_snapshots)]
-    return (
-        select(
-            review_actions.c.id,
-            review_actions.c.action,
-            reviewers.c.name.label("reviewer"),
-            review_actions.c.source_video_id,
-            source_videos.c.title.label("source_video_title"),
-            review_actions.c.clip_ids,
-            *sides,
-            review_actions.c.target_action_id,
-            review_actions.c.undone,
-            review_actions.c.details,
-            review_actions.c.created_at,
-        )
-        .join_from(review_actions, reviewers)
-        .join(source_videos, source_videos.c.id == review_actions.c.source_video_id)
-    )
-
-
-def _cut_short(side: str, most: int) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """Snapshots of the first `most` clips and, where there are more, how many live clips had each state."""
-    column, is_long = f"review_actions.{side}", f"cardinality(review_actions.clip_ids) > {most}"
-    # The keys are made once, in a subquery of their own: in the condition they would be made for each of thousands of snapshots.
-    first = (
-        "(select coalesce(jsonb_object_agg(one.key, one.value), '{}') "
-        f"from (select (review_actions.clip_ids[1:{most}])::text[] as keys offset 0) as wanted, jsonb_each({column}) as one "
-        "where one.key = any(wanted.keys))"
-    )
-    states = (
-        "(select coalesce(jsonb_object_agg(state, clips), '{}') from ("
-        f"select value ->> 'state' as state, count(*) as clips from jsonb_each({column}) "
-        "where jsonb_typeof(value) = 'object' and coalesce(cast(value ->> 'is_live' as boolean), true) group by 1) as counted)"
-    )
-    return (
-        literal_column(f"case when {is_long} then {first} else {column} end", JSONB).label(side),
-        literal_column(f"case when {is_long} then {states} end", JSONB).label(f"{side}_counts"),
-    )
-
-
-def _history_entry(row: Row[Any]) -> HistoryEntry:
-    return HistoryEntry(**{**row._mapping, "action": ReviewAction(row.action), "clip_ids": tuple(row.clip_ids)})
 
 
 def _ids(clip_ids: int | Sequence[int]) -> list[int]:

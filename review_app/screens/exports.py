@@ -18,18 +18,21 @@ from resources.postgres.master_restores import MasterRestores
 from resources.postgres.source_video_store import SourceVideo
 from review_app.screens import shell
 from review_app.service import actions, views
+from review_app.service.cold_masters import unanswered_restore
+from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 
 #: Clips on one page of the list.
 _SHOWN = 500
 
 
-def show(desk: ReviewDesk, video: SourceVideo) -> None:
+def show(desk: ReviewDesk, session: Session, video: SourceVideo) -> None:
     """The approved clips of a source video, their files, and a form that asks for more of them."""
     try:
         approved = [clip for clip in desk.clips.load_live(video.id) if clip.state in APPROVED_STATES]
         waiting = desk.clips.waiting_for_gold_master([clip.id for clip in approved])
         restore = MasterRestores(desk.database).load([video.id]).get(video.id) if waiting else None
+        unsaid = unanswered_restore(desk, video.id) if waiting else None
         beside = desk.clips.words_beside(approved)
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
@@ -39,8 +42,17 @@ def show(desk: ReviewDesk, video: SourceVideo) -> None:
         st.html(f'<a href="{address}" download>Download all approved clips as one zip, with the cut list</a>')
     if waiting:
         numbers = ", ".join(str(clip.sequence) for clip in waiting)
-        why = f". {restore.words[0].upper()}{restore.words[1:]}" if restore is not None else ""
+        said = restore.words if restore is not None else unsaid.words if unsaid is not None else ""
+        why = f". {said[0].upper()}{said[1:]}" if said else ""
         st.caption(f"Waiting for the gold master, from which they are exported as soon as it is there: clip {numbers}{why}")
+    if waiting and unsaid is not None:
+        st.warning("Nobody has agreed to that yet, so it is not asked for.", icon=":material/ac_unit:")
+        st.button(
+            "Get the gold master back",
+            key=f"exports-{video.id}-agree",
+            help="Agree to the price: it is asked for, and the files that wait are made when it is there",
+            on_click=lambda: shell.tell_next(actions.agree_to_restore(desk, session, unsaid)),
+        )
     place = f"exports-from-{video.id}"
     first = st.session_state.get(place, 0)
     first = first if first < len(approved) else 0
@@ -49,7 +61,7 @@ def show(desk: ReviewDesk, video: SourceVideo) -> None:
     exports = desk.exports.of_clips([clip.id for clip in shown])
     st.html(exports_table(shown, exports, lambda clip_id, profile: desk.media_url("export", clip_id, profile=profile), beside))
     if shown:
-        _ask_for_more(desk, video, shown)
+        _ask_for_more(desk, session, video, shown)
     if len(approved) <= _SHOWN:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -61,7 +73,7 @@ def show(desk: ReviewDesk, video: SourceVideo) -> None:
                 st.button(words, icon=f":material/chevron_{icon}:", key=f"exports-{words}-{video.id}", **turn)
 
 
-def _ask_for_more(desk: ReviewDesk, video: SourceVideo, shown: Sequence[Clip]) -> None:
+def _ask_for_more(desk: ReviewDesk, session: Session, video: SourceVideo, shown: Sequence[Clip]) -> None:
     """Ask for files of another kind, or for the same anew. shown: the clips that may be meant."""
     of_video = f"exports-{video.id}"
     unsure = f"{of_video}-unsure"
@@ -77,9 +89,9 @@ def _ask_for_more(desk: ReviewDesk, video: SourceVideo, shown: Sequence[Clip]) -
             answer(chosen, numbers)
 
     def answer(chosen: str, numbers: str, *, agreed: bool = True) -> None:
-        st.session_state.pop(unsure, None)
+        _, _, offer = st.session_state.pop(unsure, (None, None, None))
         if agreed:
-            shell.tell_next(actions.ask_for_exports(desk, shown, chosen, numbers))
+            shell.tell_next(actions.ask_for_exports(desk, session, shown, chosen, numbers, agreed_to=offer))
 
     with st.form(f"{of_video}-ask", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(

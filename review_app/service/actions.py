@@ -34,12 +34,13 @@ from resources.sources.object_prefixes import listing_of
 from resources.sources.site_access import SiteAccess
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces, own_folders
-from resources.upkeep.cold_masters import offers
+from resources.upkeep.cold_masters import is_from_master, offers
 from resources.upkeep.replacement import Comparison, begin_refetch, begin_replacement, compare
 from resources.upkeep.replacement import carry_over as carry_over_decisions
 from resources.upkeep.replacement import give_up as give_up_replacement
 from resources.upkeep.source_video_removal import delete_source_video, rename_source_video
 from review_app.service import views
+from review_app.service.cold_masters import agree, masters_wait
 from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 
@@ -76,7 +77,8 @@ def undo(desk: ReviewDesk, session: Session, action_id: int | None = None, *, se
     def apply() -> str:
         key = f"undo-{action_id or 'latest'}-{session.reviewer_id}-{seen}"
         result = desk.reviews.undo(session.reviewer, action_id=action_id, with_facts=True, request_key=key)
-        return f"Taken back: {counted(len(result.live_clips), 'clip') if result.clips else 'the facts are'} as before."
+        back = f"Taken back: {counted(len(result.live_clips), 'clip') if result.clips else 'the facts are'} as before."
+        return " ".join([back, *masters_wait(desk, result.live_clips)])
 
     return _said(desk, apply)
 
@@ -86,7 +88,8 @@ def redo(desk: ReviewDesk, session: Session, *, seen: int) -> Outcome:
 
     def apply() -> str:
         result = desk.reviews.redo(session.reviewer, with_facts=True, request_key=f"redo-{session.reviewer_id}-{seen}")
-        return f"Done again: {counted(len(result.live_clips), 'clip') if result.clips else 'the facts are'} changed."
+        done = f"Done again: {counted(len(result.live_clips), 'clip') if result.clips else 'the facts are'} changed."
+        return " ".join([done, *masters_wait(desk, result.live_clips)])
 
     return _said(desk, apply)
 
@@ -445,20 +448,38 @@ def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
 
 def restore_offer(desk: ReviewDesk, source_video_id: int, profile: str) -> RestoreOffer | Outcome | None:
     """What it takes to get the gold master back for files with this profile; None when it can be read, or is on its way."""
-    terms = restore_terms(desk.settings)
+    terms, wanted = restore_terms(desk.settings), [source_video_id] if is_from_master(profile) else []
     try:
-        return next(iter(offers([source_video_id], profile, database=desk.database, objects=lambda: desk.objects, terms=terms)), None)
+        return next(iter(offers(wanted, database=desk.database, objects=lambda: desk.objects, terms=terms)), None)
     except HeatersError as error:
         return Outcome(False, desk.in_words(str(error)))
 
 
-def ask_for_exports(desk: ReviewDesk, clips: Sequence[Clip], profile: str, numbers: str) -> Outcome:
-    """Ask for a file of each clip with an export profile. numbers: those that are meant, as `3, 5-9`; empty: all of `clips`."""
+def agree_to_restore(desk: ReviewDesk, session: Session, offer: RestoreOffer) -> Outcome:
+    """A person agrees to the price of a gold master: it is asked for, and the files that wait for it are made when it is there."""
+
+    def apply() -> str:
+        agree(desk, session, [offer.source_video_id], offer)
+        nudge(desk.database, Nudge.ROWS)
+        return "The gold master is asked for now. The files that wait for it are made when it is there."
+
+    return _said(desk, apply)
+
+
+def ask_for_exports(
+    desk: ReviewDesk, session: Session, clips: Sequence[Clip], profile: str, numbers: str, *, agreed_to: RestoreOffer | None = None
+) -> Outcome:
+    """Ask for a file of each clip with an export profile. numbers: those that are meant, as `3, 5-9`; empty: all of `clips`.
+
+    agreed_to: the price of getting the gold master back, where the person was asked.
+    """
 
     def apply() -> str:
         chosen = [clip for clip in clips if not numbers.strip() or clip.sequence in NumberRanges.parsed(numbers)]
         if not chosen:
             raise BadRequestError(f"No approved clip in this list has the number {numbers.strip()}.")
+        if is_from_master(profile):
+            agree(desk, session, {clip.source_video_id for clip in chosen}, agreed_to)
         for clip in chosen:
             desk.exports.request(clip.id, profile)
         waiting = desk.clips.waiting_for_gold_master([clip.id for clip in chosen])

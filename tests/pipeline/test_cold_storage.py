@@ -21,8 +21,10 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
 from resources.postgres.master_restores import MasterRestores
+from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideoStore
-from review_app.service.links import open_links
+from review_app.service import actions
+from review_app.service.links import Session, open_links
 from review_app.service.review_desk import ReviewDesk
 from tests.buckets import Answer, Asked, BucketServer, refusal, standing_between
 from tests.media_files import make_video
@@ -36,7 +38,7 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
 ) -> None:
     """moto brings an object back at once; what stands before it says that it is on its way until it is told that it is there.
 
-    The page says what that costs before it asks, and so does the command line.
+    The page says what that costs before it asks, and so does the command line. Where nobody is there to agree, the files wait.
     """
     videos, clips, exports, restores = SourceVideoStore(database), ClipStore(database), ExportStore(database), MasterRestores(database)
     film = make_video(tmp_path / "film.mp4", frames=24, scenes=(12,))
@@ -150,10 +152,61 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         assert heaters("review", "skip", f"{video.id}:2")[0] == 0
         code, said = heaters("review", "approve", f"{video.id}:2")
         assert (code, clips.load(second.id).state) == (2, ClipState.REVIEW_SKIPPED)
-        assert "film: the gold master is in cold storage (GLACIER)" in said
+        cold = "the gold master is in cold storage (GLACIER)"
+        assert f"film: {cold}" in said
         assert f"about {expensive:.2f} USD. Nothing was approved" in said
         code, said = heaters("review", "approve", f"{video.id}:2", "--yes")
         assert (code, clips.load(second.id).state) == (0, ClipState.REVIEW_APPROVED), said
+
+        assert heaters("review", "undo")[0] == 0, "a clip that is skipped needs no gold master"
+        code, said = heaters("review", "redo")
+        assert (code, clips.load(second.id).state) == (2, ClipState.REVIEW_SKIPPED)
+        assert f"film: {cold}" in said
+        assert f"about {expensive:.2f} USD. Nothing was done again" in said
+        code, said = heaters("review", "redo", "--yes")
+        assert (code, clips.load(second.id).state) == (0, ClipState.REVIEW_APPROVED), said
+        assert heaters("review", "skip", f"{video.id}:2")[0] == 0
+        code, said = heaters("review", "undo")
+        assert (code, clips.load(second.id).state) == (2, ClipState.REVIEW_SKIPPED)
+        assert f"about {expensive:.2f} USD. Nothing was taken back" in said
+
+        # Nobody has agreed to what follows: a person who takes back a decision on the page, and another version of the profile.
+        with database.begin() as connection:
+            connection.execute(text("delete from restore_agreements"))
+            connection.execute(text("update clip_exports set made_with = 'older' where profile = 'gold_master'"))
+        ada = ReviewerStore(database).named("Ada")
+        reviews(database).skip([second.id], reviewer="Ada")
+        reviews(database).approve([second.id], reviewer="Ada")
+        reviews(database).undo("Ada")
+        done = actions.redo(desk, Session(ada.id, ada.name), seen=0)
+        assert done.ok
+        assert f"For files that are made again {cold}" in done.told
+        assert f"cost about {expensive:.2f} USD" in done.told
+        with database.begin() as connection:
+            connection.execute(text("delete from restore_agreements"))
+        before_that = len(asked_back())
+        outcome = process_due(load_settings())
+        assert outcome.failures == []
+        (said,) = outcome.for_a_word
+        assert said.startswith(f"source video {video.id}, film: {cold}")
+        assert f"about {expensive:.2f} USD" in said
+        assert f"Nobody has agreed to that yet, so it is not asked for: heaters retry {video.id} asks" in said
+        waiting = clips.waiting_for_gold_master()
+        assert [clip.id for clip in waiting] == [first.id, second.id], "one for the decision, one for the version"
+        assert process_due(load_settings()).runs == (), "nothing is begun while nobody has agreed"
+        assert (len(asked_back()), restores.load(), {clip.attempts for clip in waiting}) == (before_that, {}, {0})
+        for words in (["status"], ["status", str(video.id)]):
+            assert f"Nobody has agreed to that yet, so it is not asked for: heaters retry {video.id} asks" in heaters(*words)[1]
+        code, said = heaters("retry", str(video.id))
+        assert code == 0
+        assert f"add --yes to spend about {expensive:.2f} USD. It stays there until then" in said
+        app.run()
+        assert "Nobody has agreed to that yet, so it is not asked for." in told(app).replace("\\", "")
+        button(app, "Get the gold master back")
+        assert "The gold master is asked for now." in told(app).replace("\\", "")
+        assert process_due(load_settings()).failures == []
+        assert len(asked_back()) == before_that + 1
+        assert restores.load().keys() == {video.id}
 
 
 def heaters(*words: str) -> tuple[int, str]:

@@ -42,11 +42,11 @@ from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database, lock_key
 from resources.postgres.due_facts import load_video_facts
 from resources.postgres.export_store import ExportStore
-from resources.postgres.master_restores import MasterRestores
+from resources.postgres.master_restores import MasterRestores, RestoreAgreements
 from resources.postgres.review_store import ReviewStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.upkeep.audit import audit
-from resources.upkeep.cold_masters import notice_restored
+from resources.upkeep.cold_masters import notice_restored, unanswered
 from tests.buckets import BucketServer
 from tests.media_files import (
     barcode_video,
@@ -520,6 +520,16 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     assert not exporting.export(video).failed
     exact = exporting.manifest(clip)
     exporting.exports.request(clip.id, "gold_master")
+    assert not exporting.export(video).failed
+    assert MasterRestores(database).load() == {}, "nobody has agreed to what it costs"
+    (waits,) = unanswered(database, restore_terms(BucketSettings())).values()
+    assert (waits.source_video_id, waits.storage_class, waits.byte_size) == (video.id, "GLACIER", found.byte_size)
+    assert [waiting.id for waiting in exporting.clips.waiting_for_gold_master()] == [clip.id]
+    agreements = RestoreAgreements(database)
+    agreements.agree([video.id], waits.price / 2 - 0.01, by="ann")
+    assert not exporting.export(video).failed
+    assert MasterRestores(database).load() == {}, "to less than it costs"
+    agreements.agree([video.id], waits.price, by="ann")
     done = exporting.export(video)
     assert not done.failed
     assert [waiting.id for waiting in exporting.clips.waiting_for_gold_master()] == [clip.id]

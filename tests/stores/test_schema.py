@@ -410,6 +410,19 @@ class TestSequences:
         ("delete from source_videos", "clips_source_video_id_fkey"),
         ("insert into clip_work (clip_id, stage, version) values (0, 'exports', 1)", "clip_work_clip_id_fkey"),
         ("insert into master_restores values (0, now(), now(), 1, 0.1)", "master_restores_source_video_id_fkey"),
+        (
+            "insert into restore_agreements (source_video_id, storage_class, byte_size, wanted_at) values (0, 'GLACIER', 1, now())",
+            "restore_agreements_source_video_id_fkey",
+        ),
+        (
+            "insert into restore_agreements (source_video_id, wanted_at) select id, now() from source_videos",
+            "restore_agreements_question_check",
+        ),
+        (
+            "insert into restore_agreements (source_video_id, agreed_at) select id, now() from source_videos",
+            "restore_agreements_agreed_check",
+        ),
+        ("insert into restore_agreements (source_video_id) select id from source_videos", "restore_agreements_said_check"),
         ("insert into clip_work (clip_id, stage, version, state) select id, 'exports', 1, 'lost' from clips", "clip_work_state_check"),
         ("insert into clip_work (clip_id, stage, version, attempts) select id, 'exports', 1, -1 from clips", "clip_work_attempts_check"),
         ("insert into clip_artifacts (clip_id, kind, key) select id, 'Poster 1', 'k' from clips", "clip_artifacts_kind_check"),
