@@ -477,7 +477,9 @@ def settings_that_look_wrong(environment: Mapping[str, str] | None = None) -> li
     names = [*setting_names(), *(f"{name}_FILE" for name in secret_setting_names())]
     told = []
     for name in sorted(given):
-        of_ours = name.startswith("HEATERS_") and not name.endswith("_ARN")  # deploy/ecs names secrets so
+        # deploy/ecs names secrets so, and Kubernetes tells every pod of a service called heaters so.
+        of_others = name.endswith("_ARN") or "_SERVICE_HOST" in name or "_SERVICE_PORT" in name
+        of_ours = name.startswith("HEATERS_") and not of_others
         if of_ours and name not in names and (near := get_close_matches(name, names, 1, 0.85)):
             told.append(f"{name} is no setting, so nobody reads it: is {near[0]} meant?")
     key = Settings.from_environment(given).secret_key

@@ -30,7 +30,7 @@ from heaters_dagster.domain.run_queues import LARGE_ABOVE_PIXELS, OTHER, QUEUES,
 from heaters_dagster.domain.stages import Job
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.orchestration.instance import instance_file
-from heaters_dagster.settings import PROJECT_ROOT, Settings, setting_names
+from heaters_dagster.settings import PROJECT_ROOT, Settings, setting_names, settings_that_look_wrong
 from resources.orchestrator.celery_launcher import HeatersCeleryLauncher, open_celery
 from resources.orchestrator.dagster_storage import HeatersRunCoordinator, HeatersStorage, opened_with
 from resources.postgres.database import Database
@@ -155,6 +155,43 @@ def test_kubernetes_gets_the_review_app_and_the_schema_from_the_same_image_and_s
     assert review_container["ports"][0]["containerPort"] == Settings().review_port
     assert {review_container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("readiness", "liveness")} == {READY_PATH, LIVE_PATH}
     assert service["spec"]["selector"] == review["spec"]["selector"]["matchLabels"]
+
+
+def told_of_service(name: str, port: int) -> dict[str, str]:
+    """What Kubernetes adds to the environment of every pod of a namespace for a service in it.
+
+    Source: Kubernetes, Service, Discovering services, Environment variables.
+    """
+    prefix, address = name.upper().replace("-", "_"), f"tcp://10.96.0.7:{port}"
+    link = f"{prefix}_PORT_{port}_TCP"
+    told = {f"{prefix}_SERVICE_HOST": "10.96.0.7", f"{prefix}_SERVICE_PORT": str(port), f"{prefix}_SERVICE_PORT_HTTP": str(port)}
+    return told | {f"{prefix}_PORT": address, link: address, f"{link}_PROTO": "tcp", f"{link}_PORT": str(port), f"{link}_ADDR": "10.96.0.7"}
+
+
+def test_what_kubernetes_says_of_the_services_is_no_setting() -> None:
+    with pytest.raises(SettingsError, match="HEATERS_REVIEW_PORT"):
+        Settings.from_environment(told_of_service("heaters-review", 80))
+    *_, service = yaml.safe_load_all((PROJECT_ROOT / "deploy/kubernetes/heaters.yaml").read_text())
+    values = yaml.safe_load((PROJECT_ROOT / "deploy/kubernetes/values.yaml").read_text())
+    assert "helm -n heaters install heaters " in (PROJECT_ROOT / "docs/operate/install.md").read_text()
+    services = {
+        service["metadata"]["name"]: service["spec"]["ports"][0]["port"],
+        "heaters-webserver": values["dagsterWebserver"]["service"]["port"],  # the chart puts the name of the release before it
+    } | {one["name"]: one["port"] for one in values["dagster-user-deployments"]["deployments"]}
+    assert len(services) == 3
+    told = {variable: value for name, port in services.items() for variable, value in told_of_service(name, port).items()}
+    assert Settings.from_environment(told) == Settings.from_environment({})
+    assert settings_that_look_wrong(told) == []
+
+
+def test_every_part_on_kubernetes_listens_where_an_account_without_rights_may() -> None:
+    review = list(yaml.safe_load_all((PROJECT_ROOT / "deploy/kubernetes/heaters.yaml").read_text()))[1]
+    values = yaml.safe_load((PROJECT_ROOT / "deploy/kubernetes/values.yaml").read_text())
+    web = values["dagsterWebserver"]
+    ports = [web["service"]["port"], *(one["port"] for one in values["dagster-user-deployments"]["deployments"])]
+    ports += [port["containerPort"] for port in review["spec"]["template"]["spec"]["containers"][0]["ports"]]
+    assert all(port >= 1024 for port in ports), ports
+    assert web["readinessProbe"]["httpGet"]["port"] == "http", "the chart's name for that port, whatever its number"
 
 
 def test_the_images_start_whatever_command_a_launcher_gives_them() -> None:
