@@ -226,6 +226,8 @@ def test_on_a_phone_picture_and_timeline_are_on_one_screen_and_buttons_are_big_e
         "(all) => all.filter((one) => one.offsetHeight < 44 || one.offsetWidth < 44).map((one) => one.outerHTML.slice(0, 90))"
     )
     assert small == []
+    in_rows = [page.get_by_role("button", name=name, exact=True).bounding_box() or {} for name in ("Loop", "Sound", "Full screen")]
+    assert len({box["y"] for box in in_rows}) == 1, "none of the buttons stands alone in a row"
     expect(page.locator(".review kbd:visible")).to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for path in ("", "/videos", "/history"):
@@ -235,6 +237,10 @@ def test_on_a_phone_picture_and_timeline_are_on_one_screen_and_buttons_are_big_e
         expect(menu).to_have_accessible_name("Ada")
         end = menu.evaluate("one => one.getBoundingClientRect().right")
         assert end <= 390, f"{path}: the menu is on the screen"
+        open_page = page.locator(".st-key-top [data-testid=stPageLink] a").first.bounding_box() or {}
+        assert open_page["height"] >= 36, f"{path}: the mark of the open page is as high as its icon"
+        bar = page.locator(".st-key-top").bounding_box() or {}
+        assert bar["y"] == 0, f"{path}: nothing stands above the bar"
         assert page.locator(".stMain").evaluate("one => one.scrollWidth - one.clientWidth") <= 0, f"{path} is as wide as the screen"
 
 
