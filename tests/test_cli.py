@@ -38,7 +38,7 @@ from heaters_dagster.commands.up.start import held_folder
 from heaters_dagster.domain.bucket_rights import least_policy
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import DiskFullError
-from heaters_dagster.domain.keys import scenes_key
+from heaters_dagster.domain.keys import frame_index_key, scenes_key
 from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.review_queue import MAX_ID
@@ -452,6 +452,31 @@ def test_what_a_cut_is_can_be_said_listed_and_taken_back(heaters: Heaters, video
         assert heaters(line)[0] == 1
         assert said in " ".join(heaters.error.split()), line
     assert heaters(f"cuts set {video} 20")[0] == 2
+
+
+def test_lists_say_the_timecode_of_the_camera_where_there_is_one(
+    heaters: Heaters, video: int, database: Database, object_store: ObjectStore
+) -> None:
+    assert {(row["first_timecode"], row["last_timecode"]) for row in heaters.json(f"clips {video}")} == {(None, None)}
+    assert "timecode" not in heaters(f"clips {video}")[1] + heaters("status")[1] + heaters(f"cuts list {video}")[1]
+    facts = SourceFacts(start_timecode="23:59:59:12", timecode_rate="24", reel="A001")
+    FactsStore(database).put(video, facts, Origin.FILE)
+    first, last = ["23:59:59:12", "00:00:00:08", "00:00:01:04"], ["00:00:00:07", "00:00:01:03", "00:00:01:23"]
+    rows = heaters.json(f"clips {video}")
+    assert [row["first_timecode"] for row in rows] == first
+    assert [row["last_timecode"] for row in rows] == last
+    assert [row["timecode"] for row in heaters.json(f"cuts list {video}")] == first
+    (row,) = heaters.json("status")
+    assert (row["start_timecode"], row["reel"]) == (first[0], "A001")
+    listed = list(csv.DictReader(io.StringIO(heaters(f"cutlist {video} --format csv --handles 5")[1])))
+    assert [(row["first_timecode"], row["last_timecode"]) for row in listed] == list(zip(first, last, strict=True))
+    assert listed[1]["start_timecode"] == "00:00:00:03", "with its handle"
+    for line, words in ((f"clips {video}", [*first, *last]), ("status", [first[0], "A001"]), (f"cuts list {video}", first)):
+        printed = heaters(line)[1]
+        assert all(one in printed for one in words), line
+    object_store.delete(frame_index_key(video))
+    rows = heaters.json(f"clips {video}")
+    assert [(row["first_timecode"], row["last_timecode"]) for row in rows] == [(one, None) for one in first]
 
 
 def test_a_file_without_transitions_can_be_asked_for_where_frames_are_left(heaters: Heaters, video: int) -> None:
@@ -988,8 +1013,10 @@ def test_the_answer_of_a_search_names_the_model(heaters: Heaters, some_clips: So
             strategy="multi",
             vector=vector / np.linalg.norm(vector),
         )
+    FactsStore(database).put(one.source_video_id, SourceFacts(start_timecode="10:00:00:00", timecode_rate="25"), Origin.FILE)
     (hit,) = heaters.json(f"search --like {one.id}")
     assert (hit["clip_id"], hit["model"]) == (two.id, VisualDescriptor.model)
+    assert hit["first_timecode"] == f"10:00:{int(two.start_time_seconds):02d}:00"
     assert "built-in visual descriptor" in heaters.error
 
 

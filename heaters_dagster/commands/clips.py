@@ -21,6 +21,7 @@ from heaters_dagster.commands.shared import (
     opened_database,
     say_next,
     show_clips,
+    timecodes_by_index,
     within,
 )
 from heaters_dagster.commands.terminal import Column
@@ -48,11 +49,13 @@ def clips(video: VideoId, as_json: AsJson = False) -> None:
     from resources.postgres.export_store import ExportStore
     from resources.postgres.source_video_store import SourceVideoStore
 
-    with opened_database(load_settings()) as database:
+    settings = load_settings()
+    with opened_database(settings) as database:
         source, store = SourceVideoStore(database).load(video), ClipStore(database)
         live = store.load_live(video)
         beside, exports = store.words_beside(live), ExportStore(database).of_clips([clip.id for clip in live])
-        rows = [exported_row(clip, exports[clip.id]) | {"beside": beside.get(clip.id, "")} for clip in live]
+        timecodes = timecodes_by_index(live, database, settings)
+        rows = [exported_row(clip, exports[clip.id], timecodes.get(clip.id)) | {"beside": beside.get(clip.id, "")} for clip in live]
     more = [Column("other work", "beside", wraps=True)] if beside else []
     show_clips(rows, as_json, title=f"{source.title} ({video_state_words(source.state)})", more=more)
 
@@ -80,6 +83,7 @@ def search(
         raise typer.BadParameter("write either WORDS or --like CLIP")
     from resources.clips.clip_search import ClipSearch
     from resources.postgres.clip_lookup import ClipLookup
+    from resources.postgres.source_clocks import clocks_of
 
     settings = load_settings()
     with opened_database(settings, video) as database:
@@ -89,10 +93,13 @@ def search(
             if like is None
             else finder.like(clip_ids(ClipLookup(database), [like])[0], limit=limit, source_video_id=video)
         )
+        clocks = clocks_of({hit.source_video_id for hit in found.hits}, database=database)
+    timecodes = {hit.clip_id: clocks[hit.source_video_id].at(hit.start_time_seconds) for hit in found.hits if hit.source_video_id in clocks}
     if found.note:
         terminal.warn(found.note)
+    hits = [asdict(hit) | {"first_timecode": timecodes.get(hit.clip_id)} for hit in found.hits]
     if as_json:
-        terminal.show_json([asdict(hit) | {"model": found.model} for hit in found.hits])
+        terminal.show_json([hit | {"model": found.model} for hit in hits])
         return
     columns = [
         Column("score", "score", True),
@@ -100,9 +107,10 @@ def search(
         Column("video", "title", wraps=True),
         Column("from", "from", True),
     ]
+    columns += [Column("first timecode", "first_timecode", True)] if timecodes else []
     rows = [
-        asdict(hit) | {"from": terminal.clock_time(hit.start_time_seconds), "reference": reference(hit.source_video_id, hit.sequence)}
-        for hit in found.hits
+        hit | {"from": terminal.clock_time(hit["start_time_seconds"]), "reference": reference(hit["source_video_id"], hit["sequence"])}
+        for hit in hits
     ]
     terminal.show_table("", [*columns, Column("file", "clip_filepath")], rows)
 
@@ -142,7 +150,8 @@ def export(
         agree_to_restores(chosen, profile, settings, database, yes=yes)
         asked = [exports.request(clip_id, profile) for clip_id in chosen]
         known_exports = exports.of_clips(chosen)
-        rows = [exported_row(clip, known_exports[clip.id]) for clip in asked]
+        timecodes = timecodes_by_index(asked, database, settings)
+        rows = [exported_row(clip, known_exports[clip.id], timecodes.get(clip.id)) for clip in asked]
         waiting = ClipStore(database).waiting_for_gold_master(chosen)
         known = names.named([clip.id for clip in waiting])
     show_clips(rows, as_json)

@@ -29,6 +29,7 @@ from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import load_settings
 
 if TYPE_CHECKING:
+    from heaters_dagster.domain.timecode import ClockOfVideo
     from resources.postgres.clip_rows import Clip
 
 app = typer.Typer(no_args_is_help=True, help="Cuts: the places where one clip ends and the next begins, and what they are.")
@@ -52,15 +53,18 @@ def cuts_list(
 ) -> None:
     """List the cuts of a source video in order: what each is, and the frames of its transition."""
     from resources.postgres.clip_store import ClipStore
+    from resources.postgres.source_clocks import clocks_of
 
     with opened_database(load_settings(), video) as database:
-        rows = [_row(clip) for clip in ClipStore(database).load_live(video)]
+        clock = clocks_of([video], database=database).get(video)
+        rows = [_row(clip, clock) for clip in ClipStore(database).load_live(video)]
     chosen = [row for row in rows if not kinds or row["kind"] in kinds]
     if as_json:
-        shown = ("frame", "time_seconds", "kind", "first_frame", "last_frame", "clip_id", "clip")
+        shown = ("frame", "time_seconds", "timecode", "kind", "first_frame", "last_frame", "clip_id", "clip")
         terminal.show_json([{name: row[name] for name in shown} for row in chosen])
     else:
-        terminal.show_table("", _COLUMNS, chosen)
+        timecodes = () if clock is None else (Column("timecode", "timecode", number=True),)
+        terminal.show_table("", [*_COLUMNS[:2], *timecodes, *_COLUMNS[2:]], chosen)
 
 
 @app.command("set", epilog=example("cuts set 3 240 --kind dissolve --first 232 --last 247"))
@@ -198,12 +202,14 @@ def cuts_import(
         terminal.say(f"Imported (action {action_id}; to undo it: heaters review undo).")
 
 
-def _row(clip: Clip) -> dict[str, Any]:
+def _row(clip: Clip, clock: ClockOfVideo | None) -> dict[str, Any]:
+    """clock: of the source video, None when it has no timecode."""
     told = clip.transition
     frames = None if told is None else told.frames
     return {
         "frame": clip.start_frame,
         "time_seconds": clip.start_time_seconds,
+        "timecode": None if clock is None else clock.at(clip.start_time_seconds),
         "at": terminal.clock_time(clip.start_time_seconds),
         "kind": None if told is None else told.kind,
         "kind_words": UNKNOWN_KIND if told is None else told.kind.words,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ from heaters_dagster.domain.clip_names import clips_in_words, parsed_clip_id, pa
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.timecode import ClipTimecodes
 from heaters_dagster.domain.words import clip_state_words
 from heaters_dagster.registries import Registry
 from heaters_dagster.settings import Settings, load_settings
@@ -184,6 +185,9 @@ CLIP_COLUMNS = (
 )
 
 
+TIMECODE_COLUMNS = (Column("first timecode", "first_timecode", number=True), Column("last timecode", "last_timecode", number=True))
+
+
 @contextmanager
 def opened_database(settings: Settings, video: int | None = None) -> Iterator[Database]:
     """The open database. Raises NotFoundError when `video` is given and there is no such source video.
@@ -264,16 +268,32 @@ def say_next(settings: Settings) -> None:
 
 
 def show_clips(rows: list[dict[str, Any]], as_json: bool, *, title: str = "", more: Sequence[Column] = ()) -> None:
-    """rows: of `exported_row`. more: columns after those of every clip."""
+    """rows: of `exported_row`. more: columns after those of every clip. Timecodes have columns when there are any."""
     if as_json:
-        terminal.show_json([{name: row[name] for name in (*CLIP_FIELDS, "exports")} for row in rows])
-    else:
-        terminal.show_table(title, [*CLIP_COLUMNS, *more], rows)
+        terminal.show_json([{name: row[name] for name in (*CLIP_FIELDS, "first_timecode", "last_timecode", "exports")} for row in rows])
+        return
+    place, others = CLIP_COLUMNS[:4], CLIP_COLUMNS[4:]
+    timecodes = TIMECODE_COLUMNS if any(row["first_timecode"] for row in rows) else ()
+    terminal.show_table(title, [*place, *timecodes, *others, *more], rows)
 
 
-def exported_row(clip: Clip, exports: Sequence[ClipExport]) -> dict[str, Any]:
-    """As `clip_row`, with all exports of the clip: those that are made, and those asked for beside the first one."""
+def timecodes_by_index(clips: Sequence[Clip], database: Database, settings: Settings) -> Mapping[int, ClipTimecodes]:
+    """Clip id -> source timecodes of its first and last frame, of those that have some."""
+    from resources.clips.source_times import timecodes_of
+    from resources.media.frame_index_reader import FrameIndexes
+    from resources.object_store.open import open_object_store
+    from resources.postgres.source_clocks import clocks_of
+
+    clocks = clocks_of({clip.source_video_id for clip in clips}, database=database)
+    return timecodes_of(clips, clocks, FrameIndexes(open_object_store(settings))) if clocks else {}
+
+
+def exported_row(clip: Clip, exports: Sequence[ClipExport], timecodes: ClipTimecodes | None) -> dict[str, Any]:
+    """As `clip_row`, with all exports of the clip: those that are made, and those asked for beside the first one. timecodes: in the source
+    video.
+    """
     row = clip_row(clip)
+    row["first_timecode"], row["last_timecode"] = (timecodes.first, timecodes.last) if timecodes is not None else (None, None)
     others = [one for one in exports if one.key != clip.clip_filepath or one.key is None]
     open_ones = [one for one in others if one.profile != clip.export_profile and one.state is not ExportState.DONE]
     made = [one for one in others if one.has_file]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,6 +113,7 @@ def status(
     ]
     columns += [
         Column("length", "length", True),
+        *_timecode_columns(rows),
         Column("clips", "clip_summary", wraps=True),
         Column("gold master", "master", wraps=True),
         Column("error", "error", wraps=True),
@@ -325,6 +326,12 @@ def retry(
         terminal.say("Nothing has failed, and nothing is gone from the store." if videos else "Nothing has failed.")
 
 
+def _timecode_columns(rows: Sequence[dict[str, Any]]) -> list[Column]:
+    """Of what a camera or tape says, as far as any source video of the list has it."""
+    named = (Column("start timecode", "start_timecode", True), Column("reel", "reel", wraps=True))
+    return [column for column in named if any(row[column.key] for row in rows)]
+
+
 def _show_one(row: dict[str, Any]) -> None:
     headings = {"id": "id", "title": "title", "source": "source", "state": "state", "error": "error", "length": "length"}
     headings |= {"frame_count": "frames", "clip_summary": "clips", "master": "gold master", "working": "now", "one_piece_words": "pieces"}
@@ -366,6 +373,8 @@ def _video_row(video: VideoOverview, failing: Mapping[Job, FailingStarts]) -> di
         "frame_count": video.frame_count,
         "duration_seconds": video.duration_seconds,
         "length": terminal.clock_time(video.duration_seconds),
+        "start_timecode": video.start_timecode,
+        "reel": video.reel,
         "error": video.error,
         "warnings": list(video.warnings),
         "clips": {str(state): count for state, count in video.clips.items()},

@@ -19,7 +19,7 @@ from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.domain.subtitles import Line, TimedLines, text_of
-from heaters_dagster.domain.timecode import DROP_FRAME_RATES, nominal_rate, timecode
+from heaters_dagster.domain.timecode import DROP_FRAME_RATES, ClipTimecodes, nominal_rate, timecode
 
 #: The timecode at which the timeline of a list begins, as programmes do and as editing programs suggest: 01:00:00:00.
 TIMELINE_HOUR = 1
@@ -96,7 +96,8 @@ class CutListSource:
     media: the file of the whole source video. clip_media: clip id -> its own file, where the list names those. frame_rate: frames per
     second of the timeline. width, height: of the displayed picture, in pixels. drop_frame: whether timecodes leave out numbers. handles:
     frames more at each end of a clip, as far as its file has them. facts: what is known of the source video, as licence and rights.
-    lines: of its first subtitles. fcpxml_version: of its list in that format.
+    lines: of its first subtitles. timecodes: clip id -> those of its first and last frame in the source video, where it has some.
+    fcpxml_version: of its list in that format.
     """
 
     id: int
@@ -111,6 +112,7 @@ class CutListSource:
     gaps: Gaps = Gaps.CLOSE
     facts: SourceFacts = SourceFacts()
     lines: tuple[Line, ...] = ()
+    timecodes: Mapping[int, ClipTimecodes] = field(default_factory=dict)
     fcpxml_version: FcpxmlVersion = FcpxmlVersion.V1_8
     _timed_lines: TimedLines = field(init=False, repr=False, compare=False)
 

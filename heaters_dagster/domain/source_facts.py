@@ -108,6 +108,11 @@ class SourceFacts:
         except BadRequestError:
             return None
 
+    def with_usable_timecode(self, frame_rate: Fraction | None) -> SourceFacts:
+        """The same with the start timecode as it counts, where its rate is known: a number that is left out is the next one."""
+        time = self.usable_source_time(frame_rate)
+        return self if time is None else replace(self, start_timecode=time.start)
+
     def filled_with(self, other: SourceFacts) -> SourceFacts:
         """These facts, and of `other` those that are not known here."""
         return SourceFacts(**{**other.said(), **self.said()})

@@ -161,6 +161,26 @@ class SourceTime:
         return Fraction((count - self.first_frame) % frames_per_day(self.rate, drop_frame=self.drop_frame)) / self.rate
 
 
+@dataclass(frozen=True, slots=True)
+class ClockOfVideo:
+    """The timecode of a source video at the times of its frame index. begins_seconds: when frame 0 is shown, by the frame index."""
+
+    time: SourceTime
+    begins_seconds: float
+
+    def at(self, seconds: float) -> str:
+        """The timecode of a frame that is shown at that time of the frame index."""
+        return self.time.at(seconds - self.begins_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTimecodes:
+    """The timecodes of the first and of the last frame of a clip in its source video. last: None when its time cannot be found out now."""
+
+    first: str
+    last: str | None
+
+
 def _dropped(rate: Fraction) -> int:
     """How many numbers drop-frame timecode leaves out in a minute."""
     if rate not in DROP_FRAME_RATES:

@@ -21,11 +21,14 @@ from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
 from resources.clips.cut_list_writer import CutListChoices, gathered_cut_list
+from resources.clips.source_times import timecodes_of
+from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.source_clocks import clocks_of
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.transcript_store import Transcript, TranscriptStore
 
@@ -109,6 +112,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     subtitles = [(one, TranscriptStore(database).lines(one.id)) for one in TranscriptStore(database).of_video(source_video_id)]
     timed = [(one, TimedLines(lines)) for one, lines in subtitles]
     named: dict[int, str] = {}
+    timecodes = timecodes_of(approved, clocks_of([video.id], database=database), FrameIndexes(objects))
     for clip in approved:
         name = f"{title} clip {clip.sequence:03d}"
         about: dict[str, Any] = {
@@ -118,6 +122,8 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
             "end_frame": clip.end_frame,
             "start_seconds": clip.start_time_seconds,
             "end_seconds": clip.end_time_seconds,
+            "first_timecode": timecodes[clip.id].first if clip.id in timecodes else None,
+            "last_timecode": timecodes[clip.id].last if clip.id in timecodes else None,
             "file": None,
             "proof": None,
             "exports": [],

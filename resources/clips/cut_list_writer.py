@@ -32,6 +32,7 @@ from heaters_dagster.domain.timecode import SourceTime, common_rate, read_timeco
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
+from resources.clips.source_times import timecodes_of
 from resources.media.constant_rate import write_constant_rate
 from resources.media.first_look import MediaProbe
 from resources.media.frame_index_reader import FrameIndexes
@@ -42,6 +43,7 @@ from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ClipExport, ExportStore
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.source_clocks import clocks_of
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.transcript_store import TranscriptStore
 from resources.sources.begun_uploads import source_of_upload
@@ -164,6 +166,7 @@ def gathered_cut_list(
         gaps=choices.gaps,
         facts=facts,
         lines=tuple(_first_subtitles(TranscriptStore(database), source_video_id)),
+        timecodes=timecodes_of(listed, clocks_of([video.id], database=database), indexes),
         fcpxml_version=choices.fcpxml_version,
     )
     return GatheredCutList(source, tuple(listed), warnings)

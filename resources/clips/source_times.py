@@ -1,41 +1,29 @@
-"""The timecode of clips: that of their source video at the times that the frame index gives."""
+"""The timecodes of clips: those of their source video at the times that the frame index gives."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 
-from heaters_dagster.domain.errors import ObjectNotFoundError
-from heaters_dagster.domain.timecode import SourceTime
+from heaters_dagster.domain.errors import ObjectNotFoundError, StoreUnavailableError
+from heaters_dagster.domain.timecode import ClipTimecodes, ClockOfVideo
 from resources.media.frame_index_reader import FrameIndexes
-from resources.postgres.database import Database
-from resources.postgres.facts_store import FactsStore
-from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.clip_store import Clip
 
 
-@dataclass(frozen=True, slots=True)
-class ClockOfVideo:
-    """begins_seconds: when frame 0 is shown, by the frame index."""
+def timecodes_of(clips: Collection[Clip], clocks: Mapping[int, ClockOfVideo], indexes: FrameIndexes) -> Mapping[int, ClipTimecodes]:
+    """Clip id -> the timecodes of its first and its last frame, of the live clips of those source videos. clocks: source video id -> clock.
 
-    time: SourceTime
-    begins_seconds: float
-
-    def at(self, seconds: float) -> str:
-        """The timecode of a frame that is shown at that time of the frame index."""
-        return self.time.at(seconds - self.begins_seconds)
-
-
-def clocks_of(source_video_ids: Collection[int], *, database: Database, indexes: FrameIndexes) -> Mapping[int, ClockOfVideo]:
-    """Source video id -> its clock, of those that have a timecode and a frame index. Only of these the frame index is read."""
-    known = FactsStore(database).load_all(source_video_ids)
+    Only the frame index knows when a last frame begins. It is read once for each source video; where it cannot be read, the last frames
+    have no timecode.
+    """
     found = {}
-    for source_video_id in [number for number, facts in known.items() if facts.start_timecode is not None]:
-        video = SourceVideoStore(database).load(source_video_id)
-        time = known[source_video_id].usable_source_time(video.frame_rate)
-        if time is None or video.frame_index_filepath is None:
-            continue
-        with suppress(ObjectNotFoundError):  # it is made again
-            frame_0 = indexes.slice(source_video_id, 0, 1)
-            found[source_video_id] = ClockOfVideo(time, float(frame_0.pts_of(0) * frame_0.header.time_base))
+    for source_video_id, clock in clocks.items():
+        own = [clip for clip in clips if clip.source_video_id == source_video_id and clip.is_live]
+        last: list[str | None]
+        try:
+            last = [clock.at(seconds) for seconds in indexes.times(source_video_id, [clip.end_frame - 1 for clip in own])]
+        except (ObjectNotFoundError, StoreUnavailableError):
+            last = [None] * len(own)
+        for clip, of_last in zip(own, last, strict=True):
+            found[clip.id] = ClipTimecodes(clock.at(clip.start_time_seconds), of_last)
     return found

@@ -70,13 +70,6 @@ def qualities_of(connection: Connection, source_video_ids: Collection[int]) -> d
     return {row.source_video_id: row.quality for row in connection.execute(query)}
 
 
-def brief_facts(connection: Connection, source_video_ids: Collection[int]) -> dict[int, SourceFacts]:
-    """Source video id -> site, uploader, licence and rights: what a line of a list shows."""
-    query = select(_row.source_video_id, _row.site, _row.uploader, _row.licence, _row.rights)
-    rows = connection.execute(query.where(among(_row.source_video_id, source_video_ids)))
-    return {row.source_video_id: SourceFacts(site=row.site, uploader=row.uploader, licence=row.licence, rights=row.rights) for row in rows}
-
-
 def facts_in(connection: Connection, source_video_id: int) -> tuple[SourceFacts, dict[str, str]]:
     """(what is known, name of a fact -> who said it), in a transaction that is open."""
     row = connection.execute(select(source_video_facts).where(_row.source_video_id == source_video_id)).first()

@@ -19,12 +19,13 @@ from resources.postgres.clip_counts import counts_of_videos
 from resources.postgres.clip_work import counts_beside
 from resources.postgres.conditions import among
 from resources.postgres.database import Database
-from resources.postgres.facts_store import brief_facts, qualities_of
+from resources.postgres.facts_store import qualities_of
 from resources.postgres.piece_store import one_piece_reasons
 from resources.postgres.related_videos import related_of
 from resources.postgres.room_waits import WaitsByAsset
 from resources.postgres.room_waits import waits_of as room_waits_of
 from resources.postgres.site_turns import waits_of
+from resources.postgres.source_clocks import brief_facts
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, is_there, video_of_row
 from resources.postgres.source_video_words import have_words
 from resources.postgres.stage_progress import ProgressByAsset, progress_of
@@ -32,7 +33,9 @@ from resources.postgres.tables import source_videos
 
 _video = source_videos.c
 _PAGE = 1_000
-_OF_OTHER_TABLES = {"clips", "beside", "progress", "site_waits", "quality", "related", "waits", "one_piece"}
+_OF_OTHER_TABLES = {
+    "clips", "beside", "progress", "site_waits", "quality", "related", "waits", "one_piece", "start_timecode", "reel",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,8 @@ class ListedVideo:
     """A source video and how many of its live clips are in which state.
 
     beside: what stages beside the others say -> of how many clips. progress: how far the stages are that work on it now.
-    site_waits: until when its site is left alone and why, None when it may be asked. quality: see SourceFacts. facts: site,
-    uploader, licence and rights only. related: others that are, or may be, the same video. waits: which stages wait for room on the disk.
+    site_waits: until when its site is left alone and why, None when it may be asked. quality: see SourceFacts. facts: those of
+    `brief_facts` only. related: others that are, or may be, the same video. waits: which stages wait for room on the disk.
     one_piece: why its proxy is not made in pieces, None when no machine has found a reason.
     """
 
@@ -61,7 +64,7 @@ class ListedVideo:
 class VideoOverview:
     """What a line about a source video shows; members as in SourceVideo.
 
-    clips, beside, progress, waits, site_waits, quality, related, one_piece: as in ListedVideo.
+    clips, beside, progress, waits, site_waits, quality, related, one_piece: as in ListedVideo. start_timecode, reel: as in SourceFacts.
     """
 
     id: int
@@ -81,6 +84,8 @@ class VideoOverview:
     waits: WaitsByAsset
     site_waits: str | None = None
     quality: Mapping[str, Any] | None = None
+    start_timecode: str | None = None
+    reel: str | None = None
     related: tuple[Related, ...]
     one_piece: str | None = None
 
@@ -194,7 +199,7 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
     ids = [row.id for row in rows]
     counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
     waits, qualities, room = waits_of(connection, ids), qualities_of(connection, ids), room_waits_of(connection, ids)
-    related, whole = related_of(connection, ids), one_piece_reasons(connection, ids)
+    related, whole, facts = related_of(connection, ids), one_piece_reasons(connection, ids), brief_facts(connection, ids)
     return [
         VideoOverview(
             **{**row._mapping, "state": SourceVideoState(row.state)},
@@ -204,6 +209,8 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
             waits=room.get(row.id, {}),
             site_waits=waits.get(row.id),
             quality=qualities.get(row.id),
+            start_timecode=facts.get(row.id, SourceFacts()).start_timecode,
+            reel=facts.get(row.id, SourceFacts()).reel,
             related=tuple(related.get(row.id, ())),
             one_piece=whole.get(row.id),
         )

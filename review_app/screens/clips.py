@@ -11,9 +11,10 @@ import streamlit as st
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
 from heaters_dagster.domain.stages import EMBEDDINGS, states_from
-from resources.clips.source_times import clocks_of
+from heaters_dagster.domain.timecode import ClockOfVideo
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_queue_store import QueueClip
+from resources.postgres.source_clocks import clocks_of
 from review_app.grid import Card, clip_grid
 from review_app.screens import shell
 from review_app.screens.filters import EVERY_STATE, address_of_filter, filter_bar, filter_of_address, say_bad_address
@@ -45,7 +46,7 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
         page = desk.queue_store.page(asked, after=behind[-1].position if behind else None, limit=_PAGE)
         progress = desk.queue_store.progress(asked, reviewer=session.reviewer)
         beside = desk.clips.words_beside([item.clip for item in page])
-        clocks = clocks_of({item.clip.source_video_id for item in page}, database=desk.videos.database, indexes=desk.indexes)
+        clocks = clocks_of({item.clip.source_video_id for item in page}, database=desk.database)
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
@@ -60,7 +61,7 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
                 item.clip,
                 title=item.source_video_title,
                 held_by=_other(item, session),
-                note=views.clip_note(item.clip, clocks.get(item.clip.source_video_id)),
+                clock=clocks.get(item.clip.source_video_id),
                 queue=queue,
                 beside=beside.get(item.clip.id, ""),
             )
@@ -95,14 +96,15 @@ def card(
     title: str,
     held_by: str | None = None,
     note: str | None = None,
+    clock: ClockOfVideo | None = None,
     group: str = "",
     queue: Mapping[str, str] | None = None,
     beside: str = "",
 ) -> Card:
     """A clip as the grid shows it.
 
-    note: beside the title, by default its length and confidence. queue: filters review goes on with. beside: what stages beside the others
-    say of it.
+    note: beside the title, by default its timecode, length and confidence. clock: of its source video; None: it has no timecode. queue:
+    filters review goes on with. beside: what stages beside the others say of it.
     """
     preview_end = min(clip.end_frame, clip.start_frame + views.PREVIEW_FRAMES)
     return Card(
@@ -110,7 +112,7 @@ def card(
         version=clip.cut_point_version,
         title=title,
         number=f"clip {clip.sequence}",
-        note=views.clip_note(clip) if note is None else note,
+        note=views.clip_note(clip, clock) if note is None else note,
         state=clip.state.value,
         state_words=views.clip_words(clip.state, beside),
         still_url=desk.media_url("still", clip.source_video_id, frame=(clip.start_frame + clip.end_frame) // 2, width=480),

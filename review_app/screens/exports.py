@@ -11,10 +11,12 @@ import streamlit as st
 from heaters_dagster.domain.cold_storage import RestoreOffer
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.states import APPROVED_STATES
+from heaters_dagster.domain.timecode import ClockOfVideo
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres.clip_store import Clip
 from resources.postgres.export_store import ClipExport
 from resources.postgres.master_restores import MasterRestores
+from resources.postgres.source_clocks import clocks_of
 from resources.postgres.source_video_store import SourceVideo
 from review_app.screens import shell
 from review_app.service import actions, views
@@ -34,6 +36,7 @@ def show(desk: ReviewDesk, session: Session, video: SourceVideo) -> None:
         restore = MasterRestores(desk.database).load([video.id]).get(video.id) if waiting else None
         unsaid = unanswered_restore(desk, video.id) if waiting else None
         beside = desk.clips.words_beside(approved)
+        clock = clocks_of([video.id], database=desk.database).get(video.id)
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
@@ -59,7 +62,7 @@ def show(desk: ReviewDesk, session: Session, video: SourceVideo) -> None:
     last = min(first + _SHOWN, len(approved))
     shown = approved[first:last]
     exports = desk.exports.of_clips([clip.id for clip in shown])
-    st.html(exports_table(shown, exports, lambda clip_id, profile: desk.media_url("export", clip_id, profile=profile), beside))
+    st.html(exports_table(shown, exports, lambda clip_id, profile: desk.media_url("export", clip_id, profile=profile), beside, clock))
     if shown:
         _ask_for_more(desk, session, video, shown)
     if len(approved) <= _SHOWN:
@@ -112,16 +115,21 @@ def _ask_for_more(desk: ReviewDesk, session: Session, video: SourceVideo, shown:
 
 
 def exports_table(
-    clips: Sequence[Clip], exports: Mapping[int, Sequence[ClipExport]], address: Callable[[int, str], str], beside: Mapping[int, str]
+    clips: Sequence[Clip],
+    exports: Mapping[int, Sequence[ClipExport]],
+    address: Callable[[int, str], str],
+    beside: Mapping[int, str],
+    clock: ClockOfVideo | None = None,
 ) -> str:
     """An HTML table of approved clips: number, time, state, and links to the files of each.
 
     exports: of each clip. address: of the file by a clip's id and an export profile. beside: clip id -> what stages beside the others
-    say of it.
+    say of it. clock: of the source video; None: it has no timecode.
     """
     rows = []
     for clip in clips:
         times = f"{views.clock(clip.start_time_seconds)} to {views.clock(clip.end_time_seconds)}"
+        times += f"<br>from {clock.at(clip.start_time_seconds)}" if clock is not None else ""
         further = [one for one in exports[clip.id] if one.profile != clip.export_profile and one.key != clip.clip_filepath]
         state = views.clip_words(clip.state) + (f": {clip.error}" if clip.error else "")
         told = [state + (f" · {beside[clip.id]}" if clip.id in beside else "")]

@@ -53,8 +53,9 @@ def facts_box(desk: ReviewDesk, session: Session, video: SourceVideo) -> None:
 
 
 def facts_in_words(facts: SourceFacts) -> str:
-    """`Youtube · Grace · CC BY`: for the line of a source video."""
-    return " · ".join(filter(None, [facts.site, facts.uploader, facts.licence, facts.rights and f"rights: {facts.rights[:80]}"]))
+    """`Youtube · Grace · CC BY · from 10:00:00:00 · reel A001`: for the line of a source video."""
+    camera = [facts.start_timecode and f"from {facts.start_timecode}", facts.reel and f"reel {facts.reel[:80]}"]
+    return " · ".join(filter(None, [facts.site, facts.uploader, facts.licence, facts.rights and f"rights: {facts.rights[:80]}", *camera]))
 
 
 def facts_table(facts: SourceFacts, origins: dict[str, str], transcripts: Sequence[Transcript], subtitle_addresses: Sequence[str]) -> str:

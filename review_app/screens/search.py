@@ -10,6 +10,7 @@ from heaters_dagster.domain.stages import EMBEDDINGS, states_from
 from heaters_dagster.domain.words import counted
 from resources.clips.clip_search import ClipSearch, Found
 from resources.postgres.embedding_store import EmbeddingStore
+from resources.postgres.source_clocks import clocks_of
 from review_app.grid import Card, clip_grid
 from review_app.screens import shell
 from review_app.screens.clips import card
@@ -88,10 +89,14 @@ def _show(desk: ReviewDesk, found: Found, *, before: list[Card] | None = None) -
         st.info("No clip was found. Only approved clips can be found, after they were exported and embedded.")
         return
     clips = {clip.id: clip for clip in desk.clips.load_many([hit.clip_id for hit in found.hits])}
+    clocks = clocks_of({clip.source_video_id for clip in clips.values()}, database=desk.database)
     group = "The most similar first" if before else ""
-    cards = [
-        card(desk, clips[hit.clip_id], title=hit.title, note=f"{hit.score:.2f}", group=group) for hit in found.hits if hit.clip_id in clips
-    ]
+    cards = []
+    for hit in found.hits:
+        if hit.clip_id in clips:
+            clock = clocks.get(hit.source_video_id)
+            note = f"{hit.score:.2f}" + (f" · {clock.at(hit.start_time_seconds)}" if clock is not None else "")
+            cards.append(card(desk, clips[hit.clip_id], title=hit.title, note=note, group=group))
     clip_grid([*(before or []), *cards], key="hits")
 
 
@@ -105,7 +110,9 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
     st.caption(views.plain("Searchable: " + ", ".join(f"{counted(count, 'clip')} by {model}" for model, count in sorted(models.items()))))
     if not st.toggle("Clips that look nearly the same", key="search-pairs"):
         first = desk.queue_store.page(QueueFilter(states=tuple(sorted(states_from(EMBEDDINGS)))), limit=_SHOWN_FIRST)
-        clip_grid([card(desk, item.clip, title=item.source_video_title) for item in first], key="searchable")
+        clocks = clocks_of({item.clip.source_video_id for item in first}, database=desk.database)
+        cards = [card(desk, item.clip, title=item.source_video_title, clock=clocks.get(item.clip.source_video_id)) for item in first]
+        clip_grid(cards, key="searchable")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         model = st.selectbox("Compared by", sorted(models), width=320)
@@ -121,11 +128,18 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
     titles = {
         source_video_id: desk.videos.load(source_video_id).title for source_video_id in {clip.source_video_id for clip in clips.values()}
     }
+    clocks = clocks_of(titles.keys(), database=desk.database)
     cards = []
     for place, pair in enumerate(pairs, 1):
         both = [clips.get(pair.clip_id), clips.get(pair.other_clip_id)]
         cards += [
-            card(desk, clip, title=titles[clip.source_video_id], note=views.clip_note(clip), group=f"{place}. Likeness {pair.score:.3f}")
+            card(
+                desk,
+                clip,
+                title=titles[clip.source_video_id],
+                clock=clocks.get(clip.source_video_id),
+                group=f"{place}. Likeness {pair.score:.3f}",
+            )
             for clip in both
             if clip is not None
         ]

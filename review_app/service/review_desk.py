@@ -26,10 +26,10 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.domain.keys import proxy_key, scenes_key
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.timecode import ClockOfVideo
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.clips.clip_media import ClipMedia
-from resources.clips.source_times import ClockOfVideo, clocks_of
 from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
@@ -42,6 +42,7 @@ from resources.postgres.review_page_store import ReviewPageStore
 from resources.postgres.review_queue_store import ReviewQueueStore
 from resources.postgres.review_store import ReviewResult, ReviewStore, StaleClipsError
 from resources.postgres.reviewer_store import ReviewerStore
+from resources.postgres.source_clocks import clocks_of
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.subscription_store import SubscriptionStore
@@ -421,7 +422,7 @@ class ReviewDesk:
         }
 
     def _videos_json(self, videos: Sequence[SourceVideo]) -> list[dict[str, Any]]:
-        clocks = clocks_of([video.id for video in videos], database=self.videos.database, indexes=self.indexes)
+        clocks = clocks_of([video.id for video in videos], database=self.database)
         return [self._video_json(video, clocks.get(video.id)) for video in videos]
 
     def _video_json(self, video: SourceVideo, clock: ClockOfVideo | None) -> dict[str, Any]:
@@ -434,21 +435,7 @@ class ReviewDesk:
             "index_url": self.media_url("index", video.id),
             "segment_url": self.media_url("segment", video.id),
             "still_url": self.media_url("still", video.id),
-            "source_time": self._source_time_json(clock),
-        }
-
-    @staticmethod
-    def _source_time_json(clock: ClockOfVideo | None) -> dict[str, Any] | None:
-        """The timecode of a source video for the player."""
-        if clock is None:
-            return None
-        time = clock.time
-        return {
-            "first_frame": time.first_frame,
-            "rate": [time.rate.numerator, time.rate.denominator],
-            "drop_frame": time.drop_frame,
-            "reel": time.reel,
-            "begins_seconds": clock.begins_seconds,
+            "source_time": views.source_time_json(clock),
         }
 
     def segment_bytes(self, source_video_id: int, start_frame: int, end_frame: int) -> int:

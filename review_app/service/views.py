@@ -30,9 +30,9 @@ from heaters_dagster.domain.stages import (
 )
 from heaters_dagster.domain.stages import beside as stages_beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.timecode import ClockOfVideo
 from heaters_dagster.domain.words import clip_state_words as state_words
 from heaters_dagster.domain.words import counted, video_state_words
-from resources.clips.source_times import ClockOfVideo
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_store import HistoryEntry
 from resources.postgres.source_video_lists import VideoCounts
@@ -210,6 +210,20 @@ def kind_words(kind: str) -> str:
 def action_words(action: str) -> str:
     """What a review action did: `added a cut`."""
     return _ACTIONS.get(str(action), str(action))
+
+
+def source_time_json(clock: ClockOfVideo | None) -> dict[str, Any] | None:
+    """The timecode of a source video for the player; None: it has none."""
+    if clock is None:
+        return None
+    time = clock.time
+    return {
+        "first_frame": time.first_frame,
+        "rate": [time.rate.numerator, time.rate.denominator],
+        "drop_frame": time.drop_frame,
+        "reel": time.reel,
+        "begins_seconds": clock.begins_seconds,
+    }
 
 
 def clip_note(clip: Clip, clock: ClockOfVideo | None = None) -> str:

@@ -33,6 +33,7 @@ from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, D
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, proxy_key
 from heaters_dagster.domain.stages import EXPORTS
+from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.subtitles import Line, SubtitleFile
 from heaters_dagster.registries import CUT_LIST_FORMATS, EXPORT_PROFILES
@@ -842,6 +843,7 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
     spoken = SubtitleFile("beside", "de", None, ".srt", b"as it was", (Line(0.25, 0.5, "Hafen"), Line(2.0, 2.25, "See")))
     TranscriptStore(database).replace_subtitles(video.id, [(key, spoken)])
     objects.put_bytes(key, spoken.data)
+    FactsStore(database).put(video.id, SourceFacts(start_timecode="10:00:00:00", timecode_rate="24"), Origin.FILE)
     first, second, third = clips_of(desk, video)
     with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
         assert client.get(desk.media_url("clips", video.id)).status_code == 404
@@ -888,6 +890,8 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
         (said,) = manifest["clips"][0]["subtitles"]
         assert said == {"language": "de", "kind": "subtitle", "lines": [{"start_seconds": 0.25, "end_seconds": 0.5, "text": "Hafen"}]}
         assert (manifest["clips"][1]["subtitles"], manifest["thumbnail"]) == ([], None)
+        timecodes = [(one["first_timecode"], one["last_timecode"]) for one in manifest["clips"]]
+        assert timecodes == [("10:00:00:00", "10:00:00:19"), ("10:00:00:20", "10:00:01:15")]
     assert third.id not in {one["clip_id"] for one in manifest["clips"]}
 
     given, drawn = GivenFiles(database, objects, keep_places=False), BytesIO()

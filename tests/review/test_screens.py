@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import date
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from heaters_dagster.domain.site_access import SitePart
 from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
 from heaters_dagster.domain.source_lists import Member
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.timecode import ClockOfVideo, SourceTime
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 from resources.object_store.interface import ObjectStore
@@ -353,11 +355,16 @@ def test_every_file_of_a_clip_is_offered_and_what_is_still_to_come_is_named(desk
 
     def table() -> str:
         return exports.exports_table(
-            [clip], desk.exports.of_clips([clip.id]), lambda clip_id, profile: f"/api/export/{clip_id}?profile={profile}", {}
+            [clip],
+            desk.exports.of_clips([clip.id]),
+            lambda clip_id, profile: f"/api/export/{clip_id}?profile={profile}",
+            {},
+            ClockOfVideo(SourceTime(90_000, Fraction(25)), clip.start_time_seconds),
         )
 
     assert "<td>searchable<br>delivery: export failed: the &lt;disk&gt; is full</td>" in table()
     assert table().count("<a ") == 1
+    assert "<br>from 01:00:00:00</td>" in table()
     app = page("videos", desk)
     assert "1 with another export failed" in told(app)
     assert "Retry" in labels(app)
@@ -492,12 +499,18 @@ def test_facts_are_shown_and_changed_without_losing_a_colleagues_change(desk: Re
     next(one for one in app.button if one.label == "Save the facts").click()
     app.run()
     assert "is no day: write it as 2024-05-31" in told(app).replace("\\", "")
+    for name, written in (("uploaded_on", ""), ("start_timecode", "09:59:50;00"), ("timecode_rate", "29.97"), ("reel", "A002")):
+        app.text_input(key=f"fact-{name}-{video.id}").set_value(written)
+    next(one for one in app.button if one.label == "Save the facts").click()
+    app.run()
+    assert "from 09:59:50;00 · reel A002" in told(app).replace("\\", ""), "the line of the video has it"
 
     app = page("history", desk)
-    for label, licence in (("Undo my latest", "CC BY"), ("Redo", "CC BY-NC"), ("Undo my latest", "CC BY")):
+    steps = (("Undo my latest", "CC BY-NC"), ("Undo my latest", "CC BY"), ("Redo", "CC BY-NC"), ("Undo my latest", "CC BY"))
+    for label, licence in steps:
         next(one for one in app.button if one.label == label).click().run()
         assert not app.exception
-        assert store.load(video.id).licence == licence
+        assert (store.load(video.id).licence, store.load(video.id).start_timecode, store.load(video.id).reel) == (licence, None, None)
 
 
 def test_subtitles_and_the_thumbnail_are_given_and_taken_away_in_the_facts(desk: ReviewDesk, a_source_video: ASourceVideo) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from heaters_dagster.domain.keys import frame_index_key
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
-from resources.clips.source_times import clocks_of
-from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.local import LocalObjectStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.source_clocks import clocks_of
 from review_app.service.views import clip_note
 from tests.proxy_files import SOURCES, stored_video
 
@@ -21,12 +19,9 @@ def test_cards_begin_with_the_timecode_of_the_first_frame(database: Database, tm
     late = stored_video(SOURCES["delayed"](tmp_path), tmp_path, database=database, objects=objects, cuts=(24,))
     without = stored_video(SOURCES["constant"](tmp_path), tmp_path, database=database, objects=objects)
     FactsStore(database).put(late.id, SourceFacts(start_timecode="09:59:59:00", reel="A001"), Origin.FILE)
-    indexes = FrameIndexes(objects)
-    clocks = clocks_of([late.id, without.id], database=database, indexes=indexes)
+    clocks = clocks_of([late.id, without.id], database=database)
     assert list(clocks) == [late.id]
     assert clocks[late.id].begins_seconds > 1, "its sound begins before its picture"
     first, second = ClipStore(database).load_live(late.id)
     assert clip_note(first, clocks[late.id]).startswith("09:59:59:00 · 1.0 s")
     assert clip_note(second, clocks[late.id]).startswith("10:00:00:00 · 1.0 s")
-    objects.delete(frame_index_key(late.id))
-    assert clocks_of([late.id], database=database, indexes=FrameIndexes(objects)) == {}

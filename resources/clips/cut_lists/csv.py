@@ -16,6 +16,7 @@ _COLUMNS = (
     "id", "sequence", "name", "start_frame", "end_frame", "frame_count", "start_time_seconds", "end_time_seconds",
     "start_timecode", "end_timecode", "timecode_rate", "verdict", "state", "confidence", "grouped_with_clip_id", "clip_filepath",
     "chapter", "subtitles", "media", "reel", "head_handle_frames", "tail_handle_frames", "cut_kind", "cut_first_frame", "cut_last_frame",
+    "first_timecode", "last_timecode",
 )  # fmt: skip
 #: A fact with the name of a column says of the original what the column says of the file in the row, so it has no column of its own.
 _FACTS = tuple(name for name in DELIVERED if name not in _COLUMNS)
@@ -26,7 +27,8 @@ def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
     """A header row of CSV_COLUMNS, then one row per clip (RFC 4180); an empty field means that the value is not known.
 
     start_frame, end_frame: of the clip. start_timecode, end_timecode: of its file, with the handles; timecode_rate: at which
-    they count, as 25 or 30000/1001. reel: of its file.
+    they count, as 25 or 30000/1001. reel: of its file. first_timecode, last_timecode: of the clip's first and last frame in the source
+    video, without handles; empty where it has no timecode.
     """
     text = io.StringIO()
     writer = csv.writer(text)
@@ -60,6 +62,7 @@ def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
                 event.head,
                 event.tail,
                 *((cut.kind, cut.first_frame, cut.last_frame) if (cut := clip.transition) else (None, None, None)),
+                *((told.first, told.last) if (told := source.timecodes.get(clip.id)) else (None, None)),
                 *facts,
             ]
         )
