@@ -76,6 +76,27 @@ def test_a_frame_a_time_or_a_timecode_leads_to_its_frame(open_page: Open, server
     page.wait_for_function("review.state.log.length === 1")
 
 
+def test_the_large_clock_is_the_one_that_the_reviewer_chose_also_after_a_reload(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.keyboard.press("ArrowRight")
+    large, others = page.locator(".clock"), page.locator(".clock-others")
+    expect(large).to_have_text("00:00.042")
+    expect(others).to_have_text("frame 1 of 40Source 00:00:00:01")
+    page.keyboard.press("v")
+    expect(large).to_have_text("frame 1 of 40")
+    large.click()
+    expect(large).to_have_text("Source 00:00:00:01")
+    expect(others).to_have_text("00:00.042frame 1 of 40")
+    expect(page.get_by_label("Place in the clip")).to_have_text("Source 00:00:00:01")
+    page.keyboard.press("m")  # what else is remembered does not forget it
+    page.reload()
+    on_stage(page, 1)
+    expect(large).to_have_text("Source 00:00:00:00")
+    page.keyboard.press("v")
+    expect(large).to_have_text("00:00.000")
+
+
 def test_full_screen_keeps_the_keys_and_what_is_said(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)

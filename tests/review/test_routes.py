@@ -32,8 +32,8 @@ from assets.source_video import fetch_source_video
 from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, DiskFullError
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, proxy_key
-from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
+from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.subtitles import Line, SubtitleFile
 from heaters_dagster.registries import CUT_LIST_FORMATS, EXPORT_PROFILES

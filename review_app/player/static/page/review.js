@@ -18,6 +18,7 @@ import { keyMeaning } from "./keys.js";
 import { Notices } from "./notices.js";
 import { ReviewView } from "./review_view.js";
 import { Stage } from "./stage.js";
+import { nextClock } from "./stage_clock.js";
 import { Ways } from "./ways.js";
 
 const OF_THE_CUT = new Set(["move_cut_point", "edit_cut"]); // shown first, with its picture
@@ -77,7 +78,7 @@ export class Review {
     this.player.on("problem", (problem) => this.view.setProblem(problem));
     this.player.on("note", ({ message }) => this.view.toast(message));
     this.player.on("rest", () => this.stage.provide());
-    this.habits.recall(this.player);
+    this.habits.recall(this.player, this.view.clock);
     this.#fit();
   }
 
@@ -90,6 +91,11 @@ export class Review {
   #onPlayerState({ playing, rate, loop, muted }) {
     this.view.setPlaying({ playing, rate, loop, muted });
     this.habits.keep({ rate, loop, muted });
+  }
+
+  #turnClock() {
+    this.view.clock.show(nextClock(this.view.clock.shown));
+    this.habits.keep({ clock: this.view.clock.shown });
   }
 
   /** Null until decisions can be made. */
@@ -182,6 +188,8 @@ export class Review {
         return this.ways.toClip(action === "next_clip");
       case "go_to":
         return clip && this.view.goTo.toggle();
+      case "clock":
+        return this.#turnClock();
       case "full_screen":
         return this.view.toggleFullScreen();
       case "loop":

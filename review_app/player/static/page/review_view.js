@@ -2,12 +2,12 @@
 
 import { BoundaryView } from "./boundary_view.js";
 import { el, icon, setText, singleClick } from "./dom.js";
-import { GO_TO_TITLE, GoToField } from "./go_to.js";
+import { GoToField } from "./go_to.js";
 import { keyShown, keysOf } from "./keys.js";
 import { RATES } from "../picture/player.js";
-import { cameraTimecodeAt, hasDropFrame, timecodeAt } from "../picture/timecode.js";
+import { StageClock } from "./stage_clock.js";
 import { Timeline } from "./timeline.js";
-import { capital, clipName, clock, count, stateWords } from "../decisions/words.js";
+import { capital, clipName, count, stateWords } from "../decisions/words.js";
 
 /** What each button does, also in the help. */
 const DECISIONS = {
@@ -50,9 +50,7 @@ export class ReviewView {
     this.links = el("span", { class: "links" });
     this.progressText = el("span", { class: "progress-text" });
     this.progressBar = el("progress", { max: "1", value: "0", label: "Clips decided" });
-    this.clock = el("output", { class: "clock", label: "Place in the clip" });
-    this.frame = el("span", { class: "frame" });
-    this.sourceTime = el("button", { class: "source-time", type: "button", title: GO_TO_TITLE, on: { click: () => act("go_to") } });
+    this.clock = new StageClock({ onTurn: () => act("clock"), onGoTo: () => act("go_to") });
     this.saved = el("span", { class: "saved", role: "status" });
     this.last = el("span", { class: "last", "aria-live": "polite" });
     this.reviewer = el("span", { class: "reviewer" });
@@ -101,7 +99,7 @@ export class ReviewView {
         small("end", "Last frame", "end"),
         small("after", "Next clip, without deciding", "next_clip"),
       ),
-      el("div", { class: "where" }, el("div", { class: "row" }, this.clock, this.frame), this.sourceTime),
+      this.clock.element,
       el("div", { class: "row" }, el("div", { class: "rates", role: "group", label: "Speed" }, ...this.rates), this.loopButton, this.muteButton, this.fullButton),
     );
     return el("section", { class: "picture-side", label: "Clip" }, this.stageBox, bar);
@@ -266,30 +264,9 @@ export class ReviewView {
 
   /** The frame on screen. */
   setFrame({ frame, clip, media }) {
-    const { index } = media;
-    const known = index.has(frame) && index.has(clip.start_frame);
-    setText(this.clock, known ? clock(index.seconds(frame, clip.start_frame)) : "");
-    setText(this.frame, `frame ${frame - clip.start_frame} of ${clip.end_frame - clip.start_frame}`);
-    this.frame.title = `Frame ${frame} of the video`;
-    this.#sourceTime(index, frame, media.video.source_time);
+    this.clock.setFrame({ frame, clip, index: media.index, source: media.video.source_time });
     this.stage.querySelector("canvas").setAttribute("aria-label", `Frame ${frame - clip.start_frame} of ${clipName(clip)}`);
     this.timeline.setFrame(frame);
-  }
-
-  /** Where the frame lies in the source video: the camera's own timecode, or else counted from its beginning, as in the cut lists. */
-  #sourceTime(index, frame, source) {
-    if (!index.has(frame)) return setText(this.sourceTime, "Source …");
-    const { frameRate } = index.header;
-    const seconds = index.seconds(frame);
-    if (source) {
-      setText(this.sourceTime, `Source ${cameraTimecodeAt(seconds, source)}`);
-      this.sourceTime.title = `${GO_TO_TITLE}. Frame ${frame}, ${clock(seconds)}${source.reel ? `, reel ${source.reel}` : ""}`;
-      return undefined;
-    }
-    setText(this.sourceTime, `Source ${timecodeAt(seconds, frameRate)}`);
-    const drop = hasDropFrame(frameRate) ? `, drop-frame ${timecodeAt(seconds, frameRate, { dropFrame: true })}` : "";
-    this.sourceTime.title = `${GO_TO_TITLE}. Frame ${frame}, ${clock(seconds)}${drop}`;
-    return undefined;
   }
 
   setPlaying({ playing, rate, loop, muted }) {
