@@ -12,12 +12,13 @@ from assets.failures import TRANSIENT_RETRIES
 from assets.made_with import code_version
 from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import PermanentError
+from heaters_dagster.domain.kept_tags import KeptTags
 from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.room_needed import gold_master_bytes
 from heaters_dagster.domain.words import counted
 from heaters_dagster.partitions import source_video_partitions
-from resources.media.container_facts import place_tags
+from resources.media.container_facts import hidden_tags
 from resources.media.frame_hashes import file_sha256
 from resources.media.gold_masters import GoldMasterFile, write_gold_master
 from resources.media.media_probe import known_probe
@@ -50,7 +51,7 @@ def make_gold_master(
     objects: ObjectStore,
     work: WorkFolder,
     storage_class: str,
-    keep_places: bool = False,
+    kept: KeptTags = KeptTags(),
     originals: Originals | None = None,
     made_with: str | None = None,
     at_once: int = 1,
@@ -59,7 +60,7 @@ def make_gold_master(
     """Archive the original of a source video as FFV1 in Matroska, proven lossless, and note key and hash on its row.
 
     The state of the row does not change: nothing waits for this. A complete master that is there stays. storage_class: of the object.
-    keep_places: else tags that say where it was filmed are left out. originals: files that the run has locally.
+    kept: which tags of the original it has. originals: files that the run has locally.
     made_with: see `assets.made_with`; a master that was made otherwise is made again. None: it stays.
     at_once: how many are made at the same time on this machine; it waits for its turn.
     Raises BusyError when another process makes it, PermanentError without an original, InvalidMediaError when it would not be lossless,
@@ -89,7 +90,7 @@ def make_gold_master(
             original = at_hand.read(video.original_filepath, video.content_sha256)
             facts = known_probe(video.probe, original, name=video.title)
             path = folder / "master.mkv"
-            hidden = () if keep_places else place_tags(original, name=video.title)
+            hidden = hidden_tags(original, kept, name=video.title)
             clock = FactsStore(database).load(source_video_id).usable_source_time(video.frame_rate)
             start = clock.start if clock is not None else None
             made = write_gold_master(original, facts, path, called=video.title, without_tags=hidden, timecode=start, report=report)
@@ -108,8 +109,8 @@ def make_gold_master(
             videos.add_warning(source_video_id, warning)
         done = {"gold_master_filepath": key, "gold_master_sha256": sha256, "gold_master_bytes": byte_size}
         MakingStore(database).put(source_video_id, gold_master_made_with=made_with)
-        kept = videos.update(source_video_id, **done, gold_master_error=None, gold_master_attempts=0)
-        return MadeGoldMaster(kept, made, time.monotonic() - began)
+        written = videos.update(source_video_id, **done, gold_master_error=None, gold_master_attempts=0)
+        return MadeGoldMaster(written, made, time.monotonic() - began)
 
 
 @dg.asset(
@@ -142,7 +143,7 @@ def gold_master(
             objects=object_store.get(),
             work=place.work,
             storage_class=place.settings.gold_master_storage_class,
-            keep_places=place.settings.keep_places,
+            kept=place.settings.kept_tags,
             originals=place.originals(object_store.get()),
             made_with=code_version("gold_master", place.settings),
             at_once=place.settings.master_runs,

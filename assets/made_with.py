@@ -56,8 +56,7 @@ def _as_before(profile: Profile) -> Profile:
 
 
 def _gold_master(settings: Settings) -> str:
-    # Tags that say where it was filmed are in it or not.
-    return digest(*map(gold_master, USUAL_SOURCES)) + (", with places" if settings.keep_places else "")
+    return digest(*map(gold_master, USUAL_SOURCES)) + settings.kept_tags.words  # tags of place and camera are in it or not
 
 
 def _virtual_clips(settings: Settings) -> str:

@@ -296,7 +296,7 @@ def source_video(
                 uploads_folder=place.settings.uploads_folder,
                 uploads_bucket=place.settings.object_bucket,
                 turns=SiteTurns.from_settings(place.settings, store),
-                kept=WhatIsKept(place.settings.keep_places, place.settings.rights),
+                kept=WhatIsKept(place.settings.kept_tags, place.settings.rights),
                 related=RelatedVideos(store),
                 downloader=_downloader(source_video_id, place.settings, store),
                 report=report,

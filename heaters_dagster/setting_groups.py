@@ -10,6 +10,7 @@ from typing import Any
 from heaters_dagster import setting_values as parse
 from heaters_dagster.domain.cold_storage import TIERS
 from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
+from heaters_dagster.domain.kept_tags import CameraKept, KeptTags
 from heaters_dagster.domain.proxy_pieces import LEAST_SECONDS, PIECE_SECONDS
 
 
@@ -70,7 +71,29 @@ class PieceSettings(DiskSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnowingSettings(PieceSettings):
+class KeepingSettings(PieceSettings):
+    """What is kept of what files and sites say."""
+
+    keep_places: bool = setting(
+        "HEATERS_KEEP_PLACES",
+        parse.flag,
+        False,
+        "true: where a video was filmed is kept, when its file or site says so; else it is stored nowhere",
+    )
+    keep_camera: str = setting(
+        "HEATERS_KEEP_CAMERA",
+        parse.one_of(*CameraKept),
+        CameraKept.MODEL.value,
+        "what is kept of what a file says of its camera: model (maker, model, time of recording), all (serial numbers too), none",
+    )
+
+    @property
+    def kept_tags(self) -> KeptTags:
+        return KeptTags(places=self.keep_places, camera=CameraKept(self.keep_camera))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnowingSettings(KeepingSettings):
     """By which people learn how Heaters is: logs, figures and alerts."""
 
     log_format: str = setting(

@@ -150,12 +150,6 @@ class Settings(ModelSettings):
     allow_private_addresses: bool = setting(
         "HEATERS_ALLOW_PRIVATE_ADDRESSES", parse.flag, False, "true: web addresses on internal networks may be fetched"
     )
-    keep_places: bool = setting(
-        "HEATERS_KEEP_PLACES",
-        parse.flag,
-        False,
-        "true: where a video was filmed is kept, when its file or site says so; else it is stored nowhere",
-    )
     automatic_captions: bool = setting(
         "HEATERS_AUTOMATIC_CAPTIONS",
         parse.flag,

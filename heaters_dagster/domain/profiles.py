@@ -367,7 +367,7 @@ def gold_master(source: SourceStreams, *, without_tags: Sequence[str] = (), time
 
     -context 1 helps only with a longer -g; -slicecrc costs nothing. Full range is stated twice, because ffmpeg otherwise compresses it to
     limited range. Pictures that cannot be divided into slices are stored in the format's version 1, which has no slices and no checksums.
-    without_tags: names of tags of the original that are left out, because they say where it was filmed. timecode: of the first frame.
+    without_tags: names of tags of the original that are left out, because they are not kept. timecode: of the first frame.
     """
     full = source.color_range == "pc" and not source.is_rgb
     sliced: Options = {"level": 1} if source.master_slices is None else {"level": 3, "slices": source.master_slices, "slicecrc": 1}

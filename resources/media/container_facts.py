@@ -1,6 +1,6 @@
 """What a media file says of itself beside its pictures and sound: tags, camera, reel, timecode, when it was recorded, chapters, subtitles.
 
-Where it was filmed is told apart from the rest, because it is kept only when a setting says so.
+Where it was filmed, which camera it was and when are kept only as settings say.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.kept_tags import KeptTags
 from heaters_dagster.domain.places import holds_a_position, names_a_place
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts
 from heaters_dagster.domain.subtitles import MOST_LINES, Line, known_language, tidy
 from heaters_dagster.domain.words import counted
 from resources.media.first_look import MediaProbe, opened
+from resources.media.picture_timecode import picture_timecode
 from resources.media.timecode_reader import timecode_in
 
 if TYPE_CHECKING:
@@ -53,8 +55,8 @@ class ContainerFacts:
     notes: tuple[str, ...] = ()
 
 
-def container_facts(path: Path, probe: MediaProbe, *, name: str, keep_places: bool) -> ContainerFacts:
-    """What the file says of itself. keep_places: else nothing that is returned says where it was filmed.
+def container_facts(path: Path, probe: MediaProbe, *, name: str, kept: KeptTags) -> ContainerFacts:
+    """What the file says of itself, without what is not kept.
 
     A file with text subtitles is read to its end. What cannot be read is left out, with a note: the pictures are there all the same.
     Raises InvalidMediaError, SourceNotFoundError when the file cannot be opened.
@@ -65,7 +67,7 @@ def container_facts(path: Path, probe: MediaProbe, *, name: str, keep_places: bo
     with opened(path, name=name, look_bytes=probe.look_bytes) as container:
         zero = max(0.0, (container.start_time or 0) / 1_000_000)
         tags = {**_stream_tags(container, probe), **container.metadata}
-        shown = {key: value for key, value in tags.items() if not names_a_place(key) and not holds_a_position(value)}
+        shown = {key: value for key, value in tags.items() if not kept.hides(key, value)}
         place = next((value for key, value in tags.items() if names_a_place(key) or holds_a_position(value)), None)
         clock = timecode_in(
             path,
@@ -73,16 +75,17 @@ def container_facts(path: Path, probe: MediaProbe, *, name: str, keep_places: bo
             frame_rate=probe.video.average_frame_rate,
             first_frame_seconds=probe.video.start_seconds,
             sound_rate=probe.audio[0].sample_rate if probe.audio else None,
+            in_pictures=lambda rate: picture_timecode(path, probe, rate=rate, name=name),
         )
         facts = SourceFacts(
             chapters=tuple(_chapters(container, zero)),
-            camera=_camera(tags),
-            recorded_at=_recorded_at(tags),
-            place=place if keep_places else None,
-            container_tags=(tags if keep_places else shown) or None,
+            camera=_camera(shown),
+            recorded_at=_recorded_at(shown),
+            place=place if kept.places else None,
+            container_tags=shown or None,
             start_timecode=clock.time.start if clock.time else None,
             timecode_rate=str(clock.time.rate) if clock.time else None,
-            reel=clock.reel if keep_places or not holds_a_position(clock.reel or "") else None,
+            reel=None if kept.hides("reel", clock.reel or "") else clock.reel,
         ).cleaned()
         notes.extend(clock.notes)
         subtitles: tuple[FileSubtitles, ...] = ()
@@ -90,7 +93,7 @@ def container_facts(path: Path, probe: MediaProbe, *, name: str, keep_places: bo
             subtitles = tuple(_subtitles(container, zero))
         except (av.FFmpegError, HeatersError) as error:
             notes.append(f"the subtitles in {name} cannot be read: {error}")
-    if not keep_places:
+    if not kept.places:
         subtitles, hidden = _without_positions(subtitles)
         if hidden:
             notes.append(positions_left_out(hidden))
@@ -103,11 +106,11 @@ def positions_left_out(lines: int) -> str:
     return f"{said} where it was filmed, and such lines are left out without HEATERS_KEEP_PLACES"
 
 
-def place_tags(path: Path, *, name: str) -> tuple[str, ...]:
-    """Names of the tags of a file, and of its streams, that say where it was filmed."""
+def hidden_tags(path: Path, kept: KeptTags, *, name: str) -> tuple[str, ...]:
+    """Names of the tags of a file, and of its streams, that are not kept."""
     with opened(path, name=name) as container:
         every = [container.metadata, *(stream.metadata for stream in container.streams)]
-        return tuple(dict.fromkeys(key for tags in every for key, value in tags.items() if names_a_place(key) or holds_a_position(value)))
+        return tuple(dict.fromkeys(key for tags in every for key, value in tags.items() if kept.hides(key, value)))
 
 
 def _stream_tags(container: InputContainer, probe: MediaProbe) -> Mapping[str, str]:

@@ -367,7 +367,6 @@ def _video_stream(stream: Any, frame: Any) -> VideoStream:
     codec = stream.codec_context
     alpha_decoder = _alpha_decoder(stream, frame)
     pixel_format = "yuva420p" if alpha_decoder else frame.format.name
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or 0
     start = frame.time if frame.time is not None else _start_seconds(stream)
     return VideoStream(
         index=stream.index,
@@ -376,7 +375,7 @@ def _video_stream(stream: Any, frame: Any) -> VideoStream:
         height=frame.height,
         pixel_format=pixel_format,
         bit_depth=max(component.bits for component in frame.format.components),
-        average_frame_rate=Fraction(rate),
+        average_frame_rate=_frame_rate(stream),
         time_base=Fraction(stream.time_base),
         sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or codec.sample_aspect_ratio or 1),
         rotation_degrees=round(-frame.rotation / 90) * 90 % 360,
@@ -390,6 +389,13 @@ def _video_stream(stream: Any, frame: Any) -> VideoStream:
         hdr_metadata=bool(_side_data(frame) & {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"}),
         alpha_decoder=alpha_decoder,
     )
+
+
+def _frame_rate(stream: Any) -> Fraction:
+    """Frames per second on average; 0 when nothing says it."""
+    average, guessed, base = stream.average_rate or 0, stream.guessed_rate or 0, stream.base_rate or 0
+    # Of DV, FFmpeg gives ticks of a clock as the average. No average lies above the rate that all times are multiples of.
+    return Fraction((average if average <= 2 * max(guessed, base) else 0) or guessed or average or base)
 
 
 def _alpha_decoder(stream: Any, frame: Any) -> str | None:

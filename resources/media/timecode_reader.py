@@ -1,4 +1,4 @@
-"""Reads the timecode that a file carries: of the `tmcd` track of MOV and MP4, else of the tags of its container and streams.
+"""Reads the timecode that a file carries: of the `tmcd` track of MOV and MP4, else of the tags of container and streams, else elsewhere.
 
 FFmpeg gives the first timecode of a `tmcd` track as a tag, but it looks neither at edit lists, which say where in the track the first frame
 is, nor at what the number counts. So the track itself is read: its flag is the truth about drop-frame timecode.
@@ -9,7 +9,7 @@ Source: QuickTime File Format Specification, "Timecode media"; ISO/IEC 14496-12,
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -47,12 +47,19 @@ class FoundTimecode:
 
 
 def timecode_in(
-    path: Path, tags: Iterable[Mapping[str, str]], *, frame_rate: Fraction, first_frame_seconds: float, sound_rate: int | None = None
+    path: Path,
+    tags: Iterable[Mapping[str, str]],
+    *,
+    frame_rate: Fraction,
+    first_frame_seconds: float,
+    sound_rate: int | None = None,
+    in_pictures: Callable[[Fraction], SourceTime | None] = lambda rate: None,
 ) -> FoundTimecode:
     """The timecode of the first frame of a file, and its reel.
 
     tags: of the video stream, of the container and of the other streams, in this order. frame_rate: of the picture, on average.
     first_frame_seconds: when the file shows its first frame. sound_rate: of the first sound, for the time reference of broadcast wave.
+    in_pictures: gets the rate of the timecode, and looks for one in the pictures themselves; it is asked only when it is needed.
     """
     known = [{key.lower(): value.strip() for key, value in one.items()} for one in tags]
     reel = next((one[key] for key in _REELS for one in known if one.get(key)), None)
@@ -64,7 +71,9 @@ def timecode_in(
         if track is not None and track.text:
             written.append(track.text)
         times = (_of_text(text, rate, notes) for text in written)
-        time = next((one for one in times if one is not None), None) or _of_time_reference(known, sound_rate, rate)
+        time = next((one for one in times if one is not None), None)
+    if time is None:
+        time = in_pictures(rate) or _of_time_reference(known, sound_rate, rate)
     reel = clean_line((track.reel if track is not None else None) or reel)
     return FoundTimecode(replace(time, reel=reel) if time is not None else None, reel, tuple(notes))
 

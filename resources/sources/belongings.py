@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from heaters_dagster.domain.fact_fields import THUMBNAIL
+from heaters_dagster.domain.kept_tags import KeptTags
 from heaters_dagster.domain.keys import given_prefix, subtitle_key, thumbnail_key
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.subtitles import SubtitleFile, webvtt, within
@@ -25,9 +26,9 @@ from resources.sources.fetched import Fetched
 
 @dataclass(frozen=True, slots=True)
 class WhatIsKept:
-    """places: whether it is kept where a video was filmed. rights: what may be done with videos of which nobody says it."""
+    """tags: of files. rights: what may be done with videos of which nobody says it."""
 
-    places: bool = False
+    tags: KeptTags = KeptTags()
     rights: str | None = None
 
 
@@ -45,17 +46,17 @@ def keep_belongings(
 
     Raises StoreUnavailableError, DatabaseUnavailableError, InvalidMediaError when the file cannot be read.
     """
-    of_file = container_facts(fetched.path, probe, name=called, keep_places=kept.places)
+    of_file = container_facts(fetched.path, probe, name=called, kept=kept.tags)
     embedded = [SubtitleFile("file", one.language, one.name, ".vtt", webvtt(one.lines), one.lines) for one in of_file.subtitles]
     warnings = [*of_file.notes]
-    given = fetched.subtitles if kept.places else tuple(_without_positions(fetched.subtitles, warnings))
+    given = fetched.subtitles if kept.tags.places else tuple(_without_positions(fetched.subtitles, warnings))
     fitting = list(_fitting([*given, *embedded], probe.duration_seconds, warnings))
     keyed = [(subtitle_key(source_video_id, number, one.language, one.suffix), one) for number, one in enumerate(fitting, start=1)]
     for key, one in keyed:
         objects.put_bytes(key, one.data)
     TranscriptStore(database).replace_subtitles(source_video_id, keyed)
     _delete_subtitles(source_video_id, objects, but=TranscriptStore(database).keys(source_video_id))
-    of_site = replace(fetched.facts, place=fetched.facts.place if kept.places else None)
+    of_site = replace(fetched.facts, place=fetched.facts.place if kept.tags.places else None)
     if fetched.thumbnail is not None and FactsStore(database).with_origins(source_video_id)[1].get(THUMBNAIL) != Origin.PERSON:
         objects.put_bytes(thumbnail_key(source_video_id), fetched.thumbnail)
         of_site = replace(of_site, thumbnail_filepath=thumbnail_key(source_video_id))

@@ -29,10 +29,10 @@ from tests.media_files import (
 from tests.sound_sync import decoded_sound, heard_lags
 
 
-def archived(original: Path) -> tuple[GoldMasterFile, Path]:
-    """The master of `original`, after a second, independent comparison of the two."""
+def archived(original: Path, *, timecode: str | None = None) -> tuple[GoldMasterFile, Path]:
+    """The master of `original`, with this timecode, after a second, independent comparison of the two."""
     master = original.with_name(f"{original.stem}-master.mkv")
-    made = write_gold_master(original, probe(original), master, called=original.name)
+    made = write_gold_master(original, probe(original), master, called=original.name, timecode=timecode)
     assert master_problems(original, probe(original), master) == []
     return made, master
 
@@ -204,10 +204,12 @@ def test_a_master_with_mended_times_keeps_tags_chapters_and_both_sounds(tmp_path
     first = min(second for stream, second in told if stream == 0)
     wanted = [(stream, 90_000 + round(1000 * (at - 50 if at > 1 else at))) for stream, at in told]
     wanted[[stream for stream, _ in told].index(0)] = (0, 90_000 - 20_000 + round(1000 * first))  # and the first frame is wild
-    made, master = archived(matroska_with_times(plain, tmp_path / "wrong.mkv", wanted))
+    made, master = archived(matroska_with_times(plain, tmp_path / "wrong.mkv", wanted), timecode="23:59:59:12")
     assert (made.frame_count, made.sound_count) == (72, 2)
     with av.open(str(master)) as container:
         assert container.metadata["title"] == "A day"
+        for tags in (container.metadata, container.streams.video[0].metadata):
+            assert {name.lower(): value for name, value in tags.items()}["timecode"] == "23:59:59:12"
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["Morning"]
         assert [stream.language for stream in container.streams.audio] == ["fra", None]
         assert [bool(stream.disposition & Disposition.default) for stream in container.streams.audio] == [False, True]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import struct
 import subprocess
 from collections.abc import Sequence
@@ -11,11 +13,13 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from heaters_dagster.domain.kept_tags import KeptTags
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.timecode import SourceTime
 from resources.media.container_facts import container_facts
 from resources.media.first_look import first_look
 from resources.media.timecode_reader import timecode_in, tmcd_of
+from tests.media.sei_timecodes import with_timecodes
 
 RATES = [
     ("24000/1001", "10:00:00:00"),
@@ -50,7 +54,7 @@ def made_as(
 
 
 def facts_of(path: Path, **options: bool) -> SourceFacts:
-    return container_facts(path, first_look(path), name=path.name, keep_places=False).facts
+    return container_facts(path, first_look(path), name=path.name, kept=KeptTags()).facts
 
 
 def time_of(path: Path) -> SourceTime | None:
@@ -187,7 +191,7 @@ def test_the_time_reference_of_broadcast_wave_is_read_with_the_picture(tmp_path:
 def test_a_reel_that_says_where_it_was_filmed_is_not_kept_without_places(tmp_path: Path) -> None:
     path = made(tmp_path / "a.mkv", "25", "-metadata", "reel_name=+48.2082+016.3738/")
     assert facts_of(path).reel is None
-    assert container_facts(path, first_look(path), name="a.mkv", keep_places=True).facts.reel == "+48.2082+016.3738/"
+    assert container_facts(path, first_look(path), name="a.mkv", kept=KeptTags(places=True)).facts.reel == "+48.2082+016.3738/"
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mxf", ".mkv"])
@@ -195,3 +199,58 @@ def test_the_reel_is_read(suffix: str, tmp_path: Path) -> None:
     option = "-metadata:s:v:0" if suffix == ".mov" else "-metadata"
     path = made(tmp_path / f"a{suffix}", "25", "-timecode", "10:00:00:00", option, "reel_name=A001_C002 ä")
     assert facts_of(path).reel == "A001_C002 ä"
+
+
+def raw_stream(folder: Path, rate: str, suffix: str) -> Path:
+    codec = (
+        ["-c:v", "libx264", "-x264-params", "pic-struct=1"] if suffix == ".h264" else ["-c:v", "libx265", "-x265-params", "log-level=none"]
+    )
+    return made(folder / f"raw{suffix}", rate, "-bf", "0", codec=[*codec, "-preset", "ultrafast"])
+
+
+def copied(source: Path, target: Path, *before: str) -> Path:
+    """The same packets without any tag. before: options of the input."""
+    inputs = [*before, "-i", str(source), "-map_metadata", "-1", "-c", "copy"]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *inputs, str(target)], check=True)
+    return target
+
+
+@pytest.mark.parametrize("suffix", [".h264", ".hevc"])
+@pytest.mark.parametrize(
+    ("rate", "start"), [("25", "10:00:00:20"), ("30000/1001", "00:00:59;27"), ("50", "23:59:59:45"), ("60000/1001", "01:00:59;55")]
+)
+def test_the_timecode_of_pictures_is_read_where_neither_track_nor_tag_has_one(rate: str, start: str, suffix: str, tmp_path: Path) -> None:
+    time = SourceFacts(start_timecode=start, timecode_rate=rate).source_time(None)
+    assert time is not None
+    raw = raw_stream(tmp_path, rate, suffix)
+    count = math.ceil(Fraction(rate) * Fraction("0.4"))
+    written = [time.written(time.first_frame + number) for number in range(count)]
+    stamps = [(*map(int, re.split("[:;]", one)), time.drop_frame) for one in written]
+    stream = with_timecodes(raw, tmp_path / f"timed{suffix}", stamps)
+    for target in ("a.mkv", "a.mp4", "a.ts"):
+        assert time_of(copied(stream, tmp_path / target, "-r", rate)) == time, target
+    for name, told in {"zero": [(0, 0, 0, 0, False)], "stands": stamps[:1]}.items():
+        other = with_timecodes(raw, tmp_path / f"{name}{suffix}", told * count)
+        assert time_of(copied(other, tmp_path / "b.mkv", "-r", rate)) is None, name
+    assert time_of(copied(raw, tmp_path / "c.mkv", "-r", rate)) is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "start"), [("25", "10:00:00:20"), ("30000/1001", "00:00:59;27"), ("30000/1001", "01:00:00:00"), ("50", "10:00:00:45")]
+)
+def test_the_timecode_in_the_header_of_a_group_of_pictures_is_read(rate: str, start: str, tmp_path: Path) -> None:
+    codec = ["-c:v", "mpeg2video", "-bf", "2", "-g", "6"]
+    paths = [tmp_path / name for name in ("a.ts", "a.mpg", "a.mkv")]
+    made_as(paths, rate, "-gop_timecode", start, codec=codec)
+    time = SourceFacts(start_timecode=start, timecode_rate=rate).source_time(None)
+    assert {path.name: time_of(path) for path in paths} == {path.name: time for path in paths}
+    assert time_of(made(tmp_path / "b.ts", rate, codec=codec)) is None, "an encoder counts from zero when it knows no time"
+
+
+@pytest.mark.parametrize(("size", "rate", "start"), [("720x576", "25", "10:00:00:12"), ("720x480", "30000/1001", "01:00:00;02")])
+def test_the_timecode_of_dv_is_read_from_its_own_frames(size: str, rate: str, start: str, tmp_path: Path) -> None:
+    form = ["-s", size, "-pix_fmt", "yuv420p" if rate == "25" else "yuv411p"]
+    tape = made(tmp_path / "a.dv", rate, *form, "-timecode", start, codec=["-c:v", "dvvideo"])
+    time = SourceFacts(start_timecode=start, timecode_rate=rate).source_time(None)
+    for path in (tape, copied(tape, tmp_path / "a.avi"), copied(tape, tmp_path / "a.mkv")):
+        assert time_of(path) == time, path.suffix

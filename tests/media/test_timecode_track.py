@@ -51,22 +51,39 @@ def ffmpeg_reads(path: Path) -> tuple[str | None, str | None]:
         return track.metadata.get("timecode"), track.metadata.get("reel_name")
 
 
+def as_ffmpeg(written: str, nominal: int) -> str:
+    """FFmpeg writes frame numbers with three digits above 100 a second."""
+    head, frames = written[:9], int(written[9:])
+    return f"{head}{frames:0{3 if nominal > 100 else 2}d}"
+
+
 def source(path: Path, rate: str, *more: str) -> Path:
     return made(path, rate, *more, codec=CODEC, inputs=SOUND)
 
 
-@pytest.mark.parametrize(("rate", "start"), RATES)
+@pytest.mark.parametrize(("rate", "start"), [*RATES, ("120000/1001", "00:02:00;08"), ("120", "10:00:00:119")])
 def test_the_timecode_of_each_rate_is_read_back_by_another_reader(rate: str, start: str, tmp_path: Path) -> None:
     paths, time = [tmp_path / "a.mp4", tmp_path / "a.mov"], told(rate, start)
     made_as(paths, rate, codec=CODEC, inputs=SOUND)
     for path in paths:
         before = packets(path)
         assert add_timecode(path, time)
-        assert ffmpeg_reads(path) == (start, "A001 ä"), path.suffix
+        assert ffmpeg_reads(path) == (as_ffmpeg(start, round(Fraction(rate))), "A001 ä"), path.suffix
         found = tmcd_of(path, 0.0)
         assert found is not None
         assert (found.time, found.reel) == (SourceTime(time.first_frame, time.rate, time.drop_frame), "A001 ä"), path.suffix
         assert packets(path) == before, path.suffix
+    nominal, drop = round(Fraction(rate)), time.drop_frame
+    sign, first = (";", nominal // 15) if drop else (":", 0)
+    for before_it, after_it in (
+        (f"23:59:59{sign}{nominal - 1:02d}", f"00:00:00{sign}00"),
+        (f"00:00:59{sign}{nominal - 1:02d}", f"00:01:00{sign}{first:02d}"),
+        (f"00:09:59{sign}{nominal - 1:02d}", f"00:10:00{sign}00"),
+    ):
+        clip = told(rate, before_it).beginning_at(1 / Fraction(rate))
+        assert clip.start == after_it
+        assert add_timecode(paths[0], clip)
+        assert ffmpeg_reads(paths[0]) == (as_ffmpeg(after_it, nominal), "A001 ä")
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,21 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from assets.exports import export_due
 from assets.gold_master import make_gold_master
 from assets.made_with import code_version
 from assets.source_video import fetch_source_video
 from heaters_dagster.domain.errors import DuplicateSourceError
+from heaters_dagster.domain.kept_tags import CameraKept, KeptTags
 from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
 from heaters_dagster.domain.subtitles import Line
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
+from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.transcript_store import TranscriptStore
@@ -38,6 +42,7 @@ from tests.buckets import BucketServer
 from tests.fake_site import FakeSite, known_to_ytdlp
 from tests.fake_site import picture as format_of
 from tests.media_files import ffmpeg, make_video
+from tests.proxy_files import stored_video
 from tests.web_server import WebServer, file, status
 from tests.web_server import text as page
 
@@ -64,6 +69,8 @@ com.apple.quicktime.make=Acme
 com.apple.quicktime.model=Acme X1
 com.apple.quicktime.creationdate=2024-05-30T14:30:00+0200
 com.apple.quicktime.location.ISO6709={POSITION}
+com.acme.camera.SerialNumber=SN-77-4411
+com.acme.about=<Device><SerialNo>SN-77-4411</SerialNo></Device>
 [CHAPTER]
 TIMEBASE=1/1000
 START=0
@@ -79,13 +86,16 @@ title=The pier
 
 @pytest.fixture(scope="module")
 def telephone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second of video with tags, a place, chapters and subtitles, as telephones and editing programs write them."""
+    """A second of video with tags, a place, chapters and subtitles, as telephones and editing programs write them; and a place in the data
+    of its pictures.
+    """
     folder = tmp_path_factory.mktemp("telephone")
     (folder / "lines.srt").write_text(SUBTITLES)
     (folder / "about.txt").write_text(METADATA)
     video = make_video(folder / "plain.mp4", frames=24)
     inputs = ["-i", str(video), "-i", str(folder / "lines.srt"), "-f", "ffmetadata", "-i", str(folder / "about.txt")]
     mapped = ["-map", "0", "-map", "1", "-map_metadata", "2", "-map_chapters", "2", "-c", "copy", "-c:s", "mov_text"]
+    mapped += ["-bsf:v", f"h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+GPS {POSITION}"]
     return ffmpeg([*inputs, *mapped, "-metadata:s:s:0", "language=eng", "-movflags", "use_metadata_tags"], folder / "IMG_1.mov")
 
 
@@ -139,7 +149,7 @@ def test_a_file_says_what_it_is_but_not_where_it_was_filmed(ingest: Ingest, tele
 
     gold = {"database": ingest.database, "objects": ingest.objects, "work": ingest.work, "storage_class": "STANDARD"}
     make_gold_master(video.id, **gold)
-    for trace in ("52.5163", "13.3779"):
+    for trace in ("52.5163", "13.3779", "SN-77-4411"):
         assert trace not in ingest.everything()
     assert audit(ingest.database, ingest.objects) == []
 
@@ -161,19 +171,46 @@ def test_a_file_says_what_it_is_but_not_where_it_was_filmed(ingest: Ingest, tele
 
 @pytest.mark.folder
 def test_where_it_was_filmed_is_kept_when_the_setting_says_so(ingest: Ingest, telephone: Path, settings: Settings, tmp_path: Path) -> None:
-    video = ingest.fetch(telephone, WhatIsKept(places=True))
+    video = ingest.fetch(telephone, WhatIsKept(KeptTags(places=True)))
     assert ingest.facts.load(video.id).place == POSITION
     (transcript,) = ingest.transcripts.of_video(video.id)
     assert [line.text for line in ingest.transcripts.lines(transcript.id)] == ["The harbour", "GPS(13.3779,52.5163,34)", "ends too late"]
     gold = {"database": ingest.database, "objects": ingest.objects, "work": ingest.work, "storage_class": "STANDARD"}
-    for places in (True, False):  # with the setting changed, the master is another one
-        made_with = code_version("gold_master", replace(settings, keep_places=places))
+    # With the setting changed, the master is another one.
+    for changed in ({"keep_places": True}, {"keep_camera": "all"}, {}, {"keep_camera": "none"}):
+        chosen = replace(settings, **changed)
+        made_with = code_version("gold_master", chosen)
         for is_made in (True, False):
-            made = make_gold_master(video.id, **gold, keep_places=places, made_with=made_with)
+            made = make_gold_master(video.id, **gold, kept=chosen.kept_tags, made_with=made_with)
             assert (made.proven is not None) == is_made
         ingest.objects.get_file(gold_master_key(video.id), tmp_path / "master.mkv")
         with av.open(str(tmp_path / "master.mkv")) as master:
-            assert (POSITION in master.metadata.values()) == places
+            told = " ".join(master.metadata.values())
+        traces = ("52.5163", "SN-77-4411", "Acme", "2024-05-30")
+        kept = (chosen.keep_places, chosen.keep_camera == "all", chosen.keep_camera != "none", chosen.keep_camera != "none")
+        assert tuple(trace in told for trace in traces) == kept, changed
+        assert "A day out" in told
+
+
+@pytest.mark.folder
+def test_no_file_that_is_made_says_more_of_the_camera_than_is_kept(ingest: Ingest, telephone: Path, tmp_path: Path) -> None:
+    video = ingest.fetch(telephone, WhatIsKept(KeptTags(camera=CameraKept.NONE)))
+    facts = ingest.facts.load(video.id)
+    assert (facts.camera, facts.recorded_at, facts.place) == (None, None, None)
+    assert (facts.container_tags or {})["title"] == "A day out"
+    everything = ingest.everything()
+    assert [trace for trace in ("Acme", "2024-05-30", "SN-77-4411", "52.5163") if trace in everything] == []
+    whole = stored_video(telephone, tmp_path, database=ingest.database, objects=ingest.objects, cuts=(12,))
+    first, _ = ClipStore(ingest.database).load_live(whole.id)
+    ExportStore(ingest.database).request(first.id, "delivery")
+    make_gold_master(whole.id, database=ingest.database, objects=ingest.objects, work=ingest.work, storage_class="STANDARD")
+    while export_due(whole.id, database=ingest.database, objects=ingest.objects, work=ingest.work).made:
+        pass
+    assert len(ingest.keys("final_clips/")) == 3
+    everything = ingest.everything()
+    assert [trace for trace in ("52.5163", "13.3779", "SN-77-4411") if trace in everything] == []
+    ingest.facts.put(video.id, SourceFacts(camera="Acme X1"), Origin.PERSON)
+    assert ingest.facts.load(video.id).camera == "Acme X1", "what a person says is kept"
 
 
 BESIDE = {

@@ -28,6 +28,7 @@ from heaters_dagster.domain.profiles import Profile, proxy_piece
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.proxy_pieces import MOST_TRIES
 from heaters_dagster.domain.run_tags import PIECE_TAG
+from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.orchestration.janitor import settled_look
 from heaters_dagster.orchestration.outlook import look
@@ -43,12 +44,14 @@ from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import dagster_resources
 from resources.postgres.database import Database
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.making_store import MakingStore
 from resources.postgres.piece_store import PieceStore
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.upkeep.leftovers import sweep_pieces
 from resources.upkeep.source_video_removal import finish_deletion
+from tests.media.test_timecode_track import ffmpeg_reads
 from tests.media_files import barcode_video, barcodes, ffmpeg, progressive_then_interlaced, with_bit_errors
 from tests.pipeline.test_proxy import downloaded
 from tests.proxy_files import local_copy
@@ -162,8 +165,11 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
 @pytest.mark.folder
 @pytest.mark.parametrize("kind", SOURCES)
 def test_pieces_give_the_proxy_of_one_piece(kind: str, tmp_path: Path, desk: Desk) -> None:
-    source = SOURCES[kind](tmp_path)
-    whole, joined = (desk.make(desk.submit(source), maker=maker) for maker in (None, desk.maker))
+    source, ids = SOURCES[kind](tmp_path), []
+    for _ in range(2):
+        ids.append(desk.submit(source))
+        FactsStore(desk.database).put(ids[-1], SourceFacts(start_timecode="23:59:59:20", reel="A001"), Origin.FILE)
+    whole, joined = (desk.make(one, maker=maker) for one, maker in zip(ids, (None, desk.maker), strict=True))
     assert {told.stage for told in desk.told} >= {"proxy_pieces", "joined_proxy"}, "it was not made in pieces"
     assert max(told.fraction or 0.0 for told in desk.told if told.stage == "proxy_pieces") == pytest.approx(1.0, abs=0.2)
     parts = list(dict.fromkeys(told.part for told in desk.told if told.stage == "proxy_pieces"))
@@ -171,6 +177,7 @@ def test_pieces_give_the_proxy_of_one_piece(kind: str, tmp_path: Path, desk: Des
     assert parts[0] == f"0 of {PIECES} are there"
     assert (joined.one_piece, desk.said) == (None, [])
     assert barcodes(joined.path) == list(range(FRAMES))
+    assert ffmpeg_reads(joined.path) == ffmpeg_reads(whole.path) == ("23:59:59:20", "A001")
     same(joined, whole)
     assert joined.left == ([], []), "pieces are kept until they are joined, and not longer"
     assert joined.video.state is S.PREPROCESSED

@@ -103,13 +103,14 @@ MARKS = {
     "detector_threshold": "virtual_clips",
     "min_clip_frames": "virtual_clips",
     "keep_places": "gold_master",
+    "keep_camera": "gold_master",
     "trim_transitions": "exports",
     "keyframe_strategy": "keyframes",
     "keyframe_percentages": "keyframes",
     "embedder": "embeddings",
     "embedding_model": "embeddings",
 }
-ANOTHER: Mapping[str, Any] = {"detector": "content", "embedder": "visual_descriptor", "keyframe_strategy": "tag"}
+ANOTHER: Mapping[str, Any] = {"detector": "content", "embedder": "visual_descriptor", "keyframe_strategy": "tag", "keep_camera": "none"}
 _OF_KIND = {
     "bool": lambda now: not now,
     "int": lambda now: (now or 1) + 1,
