@@ -86,7 +86,7 @@ def cut_lists(settings: Settings, database: Database) -> list[Row]:
         written = said.written(form)
         took = time.perf_counter() - began
         note = f"with {LONG_LINES:,} subtitles; {sum(map(len, written.texts)) / 1e6:.1f} MB"
-        rows.append(at_most(f"written as {form.name}", took, "s", 5, note))
+        rows.append(at_most(f"written as {form.name}", took, "s", 10, note))
     return rows
 
 
