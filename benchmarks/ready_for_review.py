@@ -25,7 +25,7 @@ from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources.downloader import Downloader, local_sha256
 from tests.footage import FOOTAGE
 
-_DETECTORS = {"adaptive": 2.0, "transnetv2": 1.3}
+_DETECTORS = {"adaptive": 2.0, Settings().detector: 1.8}
 _SUFFIXES = {".mp4", ".avi"}
 
 #: Makes one video ready for review, and says in how many seconds.

@@ -21,7 +21,7 @@ from training.cut_fusion.shots import FOLDS, load_sources
 
 SEED = 777
 _FILMS_OF_A_FOLD = 3
-_FRAMES_OF_A_FILM = range(64, 256)
+_FRAMES_OF_A_FILM = range(64, 320)
 #: Values of each channel that are kept of each batch.
 _SAMPLES = 96
 #: A power of the channel's own range: 0 leaves the channels as they are, 1 makes them equal.

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.files.memory import release_freed_memory
-from resources.models.scores.transnetv2_ways import SMALLEST_BATCH_FRAMES, OpenNetwork, StreamingNetwork, load_network
+from resources.models.scores.transnetv2_ways import SMALLEST_BATCH_FRAMES, OpenNetwork, StreamingNetwork, Way, load_network
 
 _WIDTH, _HEIGHT = 48, 27
 #: A score depends on this many frames before and after its frame: 48 for the convolutions over time, 50 for the comparison of frames.
 _REACH = 98
 _STILL_LEVELS = 2
+_RELEASE_FRAMES = 2048
 TRANSNETV2_COLUMNS = ("transnetv2", "transnetv2_all")
 
 
@@ -24,7 +25,7 @@ class TransNetV2Scores:
 
     both_heads: with `transnetv2_all` as well, the probability that the frame is part of a transition.
     leave_out_still: do not run the network on the middle of parts in which nothing moves; the scores are the same (`_Stillness`).
-    float32: never use bytes or bfloat16, even if the processor is faster with them.
+    float32: never use bytes or bfloat16, even if the processor is faster with them. way: None for that of this machine.
     The network is loaded in the background from the moment the stream is made, while ffmpeg starts.
     """
 
@@ -33,13 +34,14 @@ class TransNetV2Scores:
     pixel_format = "rgb24"
     scale_flags = "bicubic"
 
-    def __init__(self, *, leave_out_still: bool = True, float32: bool = False, both_heads: bool = False) -> None:
+    def __init__(self, *, leave_out_still: bool = True, float32: bool = False, both_heads: bool = False, way: Way | None = None) -> None:
         loader = ThreadPoolExecutor(1, thread_name_prefix="transnetv2")
-        self._loading: Future[OpenNetwork] = loader.submit(load_network, float32=float32)
+        self._loading: Future[OpenNetwork] = loader.submit(load_network, float32=float32, way=way)
         loader.shutdown(wait=False)
         self._network: StreamingNetwork | None = None
         self._columns = TRANSNETV2_COLUMNS if both_heads else TRANSNETV2_COLUMNS[:1]
         self._batch_frames = SMALLEST_BATCH_FRAMES
+        self._since_release = 0
         self._stillness = _Stillness(most=_REACH if leave_out_still else None)
         self._waiting: list[NDArray[np.uint8]] = []
         self._scores: list[NDArray[np.float32]] = []
@@ -76,8 +78,12 @@ class TransNetV2Scores:
         batch, self._waiting = self._waiting[: self._batch_frames], self._waiting[self._batch_frames :]
         if batch:
             self._scores.append(network.push(np.stack(batch)))
-            # Freed tensors leave gaps in the heap of a thread: more with every batch, and in every thread that pushes.
-            release_freed_memory()
+            self._since_release += len(batch)
+            # Freed tensors leave gaps in the heap of a thread: more with every batch, and in every thread that pushes. After every batch it
+            # would take an eighth of the processor time of the network in bytes: the memory is wanted back at once.
+            if self._since_release >= _RELEASE_FRAMES:
+                release_freed_memory()
+                self._since_release = 0
         return network
 
 

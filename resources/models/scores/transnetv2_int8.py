@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openvino import Model, Node
 
 WIDTH, HEIGHT = 48, 27
-BATCH_FRAMES = 64
+BATCH_FRAMES = 128
 #: A block gives its frames so much later than it takes them.
 LOOK_AHEAD = 8
 ROUNDING = Path(__file__).with_name("transnetv2_int8_1.npz")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from resources.models.scores.quiet_openvino import openvino
 
 SMALLEST_BATCH_FRAMES = 32
-_BATCH_FRAMES = {"gpu": 256, "bytes": 64}
+_BATCH_FRAMES = {"gpu": 256, "bytes": 128}
 #: Instructions that add up products of bytes without loss. Without them sums of two products are cut off at 16 bits, and scores are wrong.
 _BYTE_INSTRUCTIONS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 #: What the drivers of graphics cards make: NVIDIA's, NVIDIA's in Windows' Linux, AMD's.
@@ -52,10 +52,10 @@ def chosen_way() -> Way:
     return Way.BYTES if has_byte_instructions() and has_openvino() else Way.PROCESSORS
 
 
-@lru_cache(maxsize=2)
-def load_network(*, float32: bool = False) -> OpenNetwork:
-    """float32: with PyTorch and without any rounding. Raises ModelUnavailableError."""
-    way = chosen_way()
+@lru_cache(maxsize=3)
+def load_network(*, float32: bool = False, way: Way | None = None) -> OpenNetwork:
+    """float32: with PyTorch and without any rounding. way: None for that of this machine. Raises ModelUnavailableError."""
+    way = way or chosen_way()
     if way is Way.BYTES and not float32:
         from resources.models.scores.transnetv2_openvino import StreamingInt8
         from resources.models.scores.transnetv2_openvino import load_network as load_bytes
