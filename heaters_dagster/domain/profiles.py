@@ -109,7 +109,7 @@ class SourceStreams:
     alpha_decoder: the decoder for a gold master, where the usual one drops the transparency.
     first_seconds: when the first frame is shown, counted from the file's beginning, when ffmpeg may show it up to longest_delay_seconds
     later. early_seconds: how much too early ffmpeg shows the picture, but not the sound. even_rate: frames a second, where the file has no
-    times for showing them; None where it has.
+    times for showing them; None where it has. is_small: it has SMALL_PICTURE_PIXELS or fewer.
     """
 
     video: int
@@ -129,6 +129,7 @@ class SourceStreams:
     longest_delay_seconds: float = 0.0
     early_seconds: float = 0.0
     even_rate: Fraction | None = None
+    is_small: bool = False
 
     @property
     def look_options(self) -> Options:
@@ -263,6 +264,10 @@ _TONE_MAPPING = (
 #: made in pieces. CRF 25 is lossy; it gives the bytes (1.02 times) and the SSIM (+0.00003) of CRF 20 with x264's own qcomp, 0.6.
 PROXY_VIDEO: Options = {"c:v": "libx264", "preset": "veryfast", "crf": 25, "qcomp": 1, "g": 1, "bf": 0, "pix_fmt": "yuv420p"}
 
+#: Pictures of at most so many pixels get more bits: the constant quantiser costs their few blocks, full of edges, more than those of
+#: larger pictures, and their bytes do not matter.
+SMALL_PICTURE_PIXELS, _SMALL_PICTURE = 128 * 96, {"crf": 18}
+
 _AAC: Options = {"c:a": "aac", "b:a": "128k"}
 
 #: Frames keep the times of the file, whatever they are; `resources.media.proxy_writer` mends them and counts from the first.
@@ -287,17 +292,8 @@ def proxy(
     with memory that does not grow with the file.
     """
     container: Options = _FRAGMENTS if in_fragments else {"movflags": "+faststart"}
-    file = Output(
-        options={
-            **PROXY_VIDEO,
-            **({**_AAC, "af": sound.filter} if sound else {}),
-            **EXACT_TIMES,
-            **_PICTURE_AND_SOUND_ONLY,
-            **container,
-            "f": "mp4",
-        },
-        sound=sound is not None,
-    )
+    coded: Options = {**PROXY_VIDEO, **(_SMALL_PICTURE if source.is_small else {}), **({**_AAC, "af": sound.filter} if sound else {})}
+    file = Output({**coded, **EXACT_TIMES, **_PICTURE_AND_SOUND_ONLY, **container, "f": "mp4"}, sound=sound is not None)
     return Profile(
         name="proxy",
         video=str(source.video),
@@ -335,7 +331,7 @@ def proxy_piece(source: SourceStreams, side_streams: Sequence[SideStream], piece
 
 def joined_proxy(*, sound: SoundInput | None = None) -> Profile:
     """The proxy from the packets of its pieces, which come through a pipe as one stream in fragments, and from its sound."""
-    whole = proxy(SourceStreams(video=0, pixel_format="yuv420p"), sound=sound, in_fragments=True)
+    whole = proxy(USUAL_SOURCES[0], sound=sound, in_fragments=True)
     (file,) = whole.outputs
     copied = {name: value for name, value in file.options.items() if name not in PROXY_VIDEO and name not in EXACT_TIMES}
     return replace(whole, video="v:0", filters=(), outputs=(replace(file, options={**copied, "c:v": "copy"}),))

@@ -29,7 +29,7 @@ from heaters_dagster.domain.errors import FfmpegError
 from heaters_dagster.domain.ffv1 import slice_count
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
 from heaters_dagster.domain.media_failures import ffmpeg_failure, low_memory, ran_out_of_memory
-from heaters_dagster.domain.profiles import Filter, Options, Output, Profile, SourceStreams
+from heaters_dagster.domain.profiles import SMALL_PICTURE_PIXELS, Filter, Options, Output, Profile, SourceStreams
 from heaters_dagster.domain.progress import Progress, Report, silent
 from heaters_dagster.settings import environment_without_secrets
 
@@ -124,6 +124,7 @@ def source_streams(probe: MediaProbe) -> SourceStreams:
         longest_delay_seconds=probe.longest_delay_seconds,
         early_seconds=probe.early_seconds,
         even_rate=probe.video.average_frame_rate if probe.without_times else None,
+        is_small=0 < probe.video.width * probe.video.height <= SMALL_PICTURE_PIXELS,
     )
 
 

@@ -61,9 +61,13 @@ def offers(
 
 
 def unanswered(database: Database, terms: RestoreTerms, source_video_ids: Collection[int] | None = None) -> dict[int, RestoreOffer]:
-    """Source video id -> the offer to which nobody has agreed yet, although exports need it; of all when None."""
+    """Source video id -> the offer to which nobody has agreed yet, although exports need it; of all when None.
+
+    Not where nothing needs it any more, because clips were skipped, or the source video was deleted.
+    """
     waiting = RestoreAgreements(database).unanswered(source_video_ids)
-    return {one: RestoreOffer(one, found.storage_class, found.byte_size, terms) for one, found in waiting.items()}
+    wanted = ExportStore(database).unmade_from_master(waiting) if waiting else set()
+    return {one: RestoreOffer(one, found.storage_class, found.byte_size, terms) for one, found in waiting.items() if one in wanted}
 
 
 def waits_for_a_word(offer: RestoreOffer, *, database: Database) -> bool:

@@ -43,6 +43,14 @@ def test_the_proxy_is_all_intra_and_starts_to_play_at_once():
     assert file.sound
 
 
+def test_only_small_pictures_get_more_bits():
+    usual, small = (
+        proxy(SourceStreams(video=0, pixel_format="yuv420p", is_small=is_small)).outputs[0].options for is_small in (False, True)
+    )
+    assert {name for name in usual if usual[name] != small[name]} == {"crf"}
+    assert int(small["crf"] or 0) < int(usual["crf"] or 0)
+
+
 def test_a_source_without_sound_gets_no_sound_options():
     file, *_ = proxy(SourceStreams(video=0, pixel_format="yuv420p")).outputs
     assert not file.sound

@@ -29,9 +29,8 @@ AS_SAMPLES = "cannot be stored in Matroska: the gold master has it losslessly as
 
 #: How far off colours may be, in levels: another matrix makes 6.0 of them, another range 7.2 and more.
 COLOURS = 4.0
-#: Of one frame alone or of few bits, where losses do not even out; and where one sample of colour stands for 4 x 4 pixels. With a constant
-#: quantiser in the proxy (CRF 25, qcomp 1) the first is off by 5.5, the second by 8.0: there full range as limited, 7.3, is not told.
-COLOURS_OF_ONE, COLOURS_IN_FOURS = 5.8, 8.1
+#: Of one frame alone or of few bits, where losses do not even out; and where one sample of colour stands for 4 x 4 pixels.
+COLOURS_OF_ONE, COLOURS_IN_FOURS = 5.0, 7.0
 
 
 @dataclass(frozen=True, slots=True)

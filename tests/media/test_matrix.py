@@ -218,7 +218,7 @@ def by_another_matrix(image: NDArray[np.float64]) -> NDArray[np.float64]:
     [
         pytest.param(COLOURS_OF_ONE, by_another_matrix, id="another matrix"),
         pytest.param(COLOURS_IN_FOURS, lambda image: (image - 16) * 255 / 219, id="limited range as full"),
-        pytest.param(COLOURS_OF_ONE, lambda image: image * 219 / 255 + 16, id="full range as limited"),
+        pytest.param(COLOURS_IN_FOURS, lambda image: image * 219 / 255 + 16, id="full range as limited"),
         pytest.param(COLOURS_IN_FOURS, lambda image: image[..., ::-1], id="red and blue exchanged"),
     ],
 )

@@ -333,10 +333,11 @@ def test_a_delivery_export_is_small_and_has_the_same_frames_at_the_same_times(ki
     with_profile(exporting, video, "delivery")
     done = exporting.export(video)
     assert not done.failed
-    assert sum(one.byte_size for one in done.made) < sum(one.byte_size for one in exact.values())
     for clip in exporting.clips.load_live(video.id):
         manifest = exporting.manifest(clip)
         assert manifest.profile == "delivery"
+        # Half a second of film is mostly sound, and the first frame, which is a keyframe in both.
+        assert manifest.byte_size < (1.05 if clip.frame_count < 24 else 0.75) * exact[clip.id].byte_size
         assert barcodes(exporting.file(clip)) == list(range(clip.start_frame, clip.end_frame))
         assert manifest.proxy_first_frame_hash == exact[clip.id].first_frame_hash
         assert manifest.duration_seconds == pytest.approx(exact[clip.id].duration_seconds)
@@ -544,6 +545,8 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     exporting.profile = "gold_master"
     exporting.objects.get_file(exporting.manifest(clip).key, tmp_path / "clip.mp4")
     assert barcodes(tmp_path / "clip.mp4") == list(range(20))
+    agreements.ask(waits)
+    assert unanswered(database, restore_terms(BucketSettings())) == {}, "nothing waits for it any more"
 
 
 class Remote(LocalObjectStore):
