@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_fusion import Features, Floats, Places, Trees, network_features
 from heaters_dagster.domain.cut_kinds import CutKind, Transition
-from heaters_dagster.domain.fades import fade_at, fades
+from heaters_dagster.domain.fades import fade_at, fades, shows_nothing, whole_range
 
 #: The numbers in the column are places in this list, from 1.
 KINDS = (CutKind.HARD, CutKind.DISSOLVE, CutKind.FADE, CutKind.WIPE, CutKind.JUMP)
@@ -60,15 +60,20 @@ def transitions_at(features: Features, frames: NDArray[np.int_], confidences: Fl
     )
     kinds = [KINDS[int(place)] for place in sums.argmax(1)]
     ends = zip(frames - before, np.minimum(frames + after, len(features.chance)) - 1, strict=True)
-    seen = fades(features["contrast"])
+    contrast = features["contrast"]
+    seen = fades(contrast)
     found = []
     for place, (kind, frame, (first, last)) in enumerate(zip(kinds, map(int, frames), ends, strict=True)):
-        if fade := fade_at(frame, seen):
-            found.append(Transition(CutKind.FADE, fade.first, fade.last))
-        elif kind in AT_ONCE:
+        fade = fade_at(frame, seen)
+        if fade is None and kind in AT_ONCE:
             found.append(Transition(kind))
-        else:
-            found.append(Transition(kind, *_limited(frame, int(first), int(last), _room(place, confidences, frames, kinds))))
+            continue
+        room = _room(place, confidences, frames, kinds)
+        told = (int(first), int(last)) if fade is None else (fade.first, fade.last)
+        whole = whole_range(contrast, *told, room)
+        if fade is not None or kind is CutKind.FADE or shows_nothing(contrast, *whole):
+            kind, told = CutKind.FADE, whole
+        found.append(Transition(kind, *_limited(frame, *told, room)))
     return tuple(found)
 
 

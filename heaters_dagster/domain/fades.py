@@ -23,6 +23,16 @@ _LEAST_RAMP, _LONGEST_RAMP = 4, 150
 _STEP, _RISE, _LEVELS = 3, 1.03, 0.15
 #: What is found so near beside a ramp belongs to it.
 _BESIDE = 2
+#: The shot beside a fade is looked at over at least so many frames, to know how much contrast it has.
+_LEAST_SHOT = 8
+#: Of that contrast, as standard deviation: a line with a bend that is off by more does not describe the ramp.
+_STRAIGHT = 0.08
+#: What is left in the middle of a fade, of the contrast beside it, at most.
+_FADED = 0.25
+#: A picture with so little of the contrast of the shots on both sides is plain, but for a clock or a logo that stays.
+_NEARLY_PLAIN = 0.15
+#: So little contrast is noise.
+_NOTHING = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,57 @@ def one_for_each_fade(column: NDArray[np.float32], contrast: NDArray[np.float32]
             moved[inside] = 0
             moved[fade.middle] = surest
     return moved
+
+
+def whole_range(contrast: NDArray[np.float32], first: int, last: int, room: tuple[int, int]) -> tuple[int, int]:
+    """The first and the last frame of a fade of which a detector saw the frames first..last: a slow fade begins with so small a change
+    that detectors see it late, and a cut to black with a fade out of it begins at the cut. room: the frames to look at.
+
+    The contrast rises from the plain part outwards in a straight line and then stays. Where no such line fits, the end stays as it is.
+    """
+    start, stop = max(0, room[0]), min(len(contrast), room[1] + 1)
+    inside = contrast[max(start, first) : min(stop, last + 2)]
+    if not len(inside):
+        return first, last
+    flattest = max(start, first) + int(inside.argmin())
+    plain = contrast[start:stop] <= max(_NOTHING, 1.15 * float(inside.min()))
+    run = next((begin, end) for begin, end in true_runs(plain) if begin <= flattest - start < end)
+    plain_first, plain_end = start + run[0], start + run[1]
+    out, into = _bend(contrast[start : plain_first + 1][::-1]), _bend(contrast[plain_end - 1 : stop])
+    # A plain part that reaches to the next cut begins or ends there. A frame is compared with the one before it, so the first frame after
+    # the plain ones counts as plain too.
+    if out is None and into is not None and plain_first == start:
+        out = 1
+    if into is None and out is not None and plain_end == stop:
+        into = 2
+    return (first if out is None else plain_first - out + 1), (last if into is None else plain_end - 3 + into)
+
+
+def shows_nothing(contrast: NDArray[np.float32], first: int, last: int) -> bool:
+    """Whether the frames first..last have one that is nearly plain beside the shots before and after them: no mixture of two shots is."""
+    sides = contrast[max(0, first - _LEAST_SHOT) : first], contrast[last + 2 : last + 2 + _LEAST_SHOT]
+    inside = contrast[first : last + 1]
+    if not (len(inside) and all(map(len, sides))):
+        return False
+    return float(inside.min()) <= _NEARLY_PLAIN * min(float(np.median(side)) for side in sides)
+
+
+def _bend(levels: NDArray[np.float32]) -> int | None:
+    """After how many frames, 1 at least, the contrast is whole: where a line from the first level bends into a level one.
+
+    levels: from the last plain frame outwards. None where no such lines fit.
+    """
+    best, least = None, _STRAIGHT
+    for length in range(1, min(len(levels) - 1, _LONGEST_RAMP) + 1):
+        end = min(len(levels), length + max(_LEAST_SHOT, length // 2))
+        shot = float(np.median(levels[length:end]))
+        if shot <= _PLAIN or levels[0] > _FADED * shot:
+            continue
+        line = levels[0] + (shot - levels[0]) * np.minimum(np.arange(end) / length, 1)
+        off = float(np.sqrt(np.mean((levels[:end] - line) ** 2))) / shot
+        if off < least:
+            best, least = length, off
+    return best
 
 
 def fade_at(frame: int, among: Sequence[Fade]) -> Fade | None:

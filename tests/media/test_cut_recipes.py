@@ -20,6 +20,7 @@ from heaters_dagster.registries import DETECTORS
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 FRAMES = 84
 AT = 40
+SIZE = "480x270"
 
 
 @dataclass(frozen=True)
@@ -29,27 +30,40 @@ class Shot:
     file: str
     first: int
 
-    @property
-    def filters(self) -> str:
-        return f"trim=start_frame={self.first}:end_frame={self.first + FRAMES},setpts=N/25/TB,scale=480:270,setsar=1,format=yuv420p"
-
 
 BUNNY, OTHER_BUNNY, BATTLE = Shot("big_buck_bunny_vfr.mp4", 48), Shot("big_buck_bunny_vfr.mp4", 142), Shot("tears_of_steel_battle.mp4", 330)
 
 
-def boundaries(files: Sequence[Shot], graph: str) -> tuple[Boundary, ...]:
+@cache
+def decoded(shot: Shot) -> bytes:
+    """Its frames, yuv420p: decoding what lies before the shot takes longer than all else."""
+    filters = f"trim=start_frame={shot.first}:end_frame={shot.first + FRAMES},scale={SIZE.replace('x', ':')},setsar=1,format=yuv420p"
+    return ffmpeg("-i", str(SAMPLES / shot.file), "-vf", filters, "-fps_mode", "passthrough")
+
+
+def ffmpeg(*arguments: str, pictures: bytes = b"") -> bytes:
+    command = [get_ffmpeg_exe(), "-nostdin", "-v", "error", *arguments, "-f", "rawvideo", "-"]
+    return subprocess.run(command, check=True, capture_output=True, input=pictures).stdout
+
+
+def boundaries(shots: Sequence[Shot], graph: str) -> tuple[Boundary, ...]:
     """Of the learned detector in what ffmpeg makes of the shots. graph: from [0] and [1] to the end."""
-    (stream,) = DETECTORS.load("learned").open_streams(width=480, height=270)
-    width, height = stream.frame_size
-    inputs = [word for shot in files for word in ("-i", str(SAMPLES / shot.file))]
-    chains = ";".join(f"[{place}:v]{shot.filters}[{place}]" for place, shot in enumerate(files))
-    small = f"scale={width}:{height}:flags={stream.scale_flags},format={stream.pixel_format}"
-    command = [get_ffmpeg_exe(), "-nostdin", "-v", "error", *inputs, "-filter_complex", f"{chains};{graph},{small}"]
-    made = subprocess.run([*command, "-fps_mode", "passthrough", "-f", "rawvideo", "-"], check=True, capture_output=True).stdout
-    frames = np.frombuffer(made, np.uint8).reshape(-1, height, width, 3)
-    assert len(frames) == FRAMES * len(files)
-    stream.feed(frames)
     detector = DETECTORS.load("learned")
+    (stream,) = detector.open_streams(width=480, height=270)
+    width, height = stream.frame_size
+    ends = [f"[{place}_]" for place in range(len(shots))]
+    chains = [f"[0:v]split={len(shots)}{''.join(ends)}"]
+    for place, end in enumerate(ends):
+        chains.append(f"{end}trim=start_frame={place * FRAMES}:end_frame={(place + 1) * FRAMES},setpts=N/25/TB[{place}]")
+    small = f"scale={width}:{height}:flags={stream.scale_flags},format={stream.pixel_format}"
+    made = ffmpeg(
+        *("-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", SIZE, "-r", "25", "-i", "pipe:0"),
+        *("-filter_complex", ";".join([*chains, f"{graph},{small}"]), "-fps_mode", "passthrough"),
+        pictures=b"".join(map(decoded, shots)),
+    )
+    frames = np.frombuffer(made, np.uint8).reshape(-1, height, width, 3)
+    assert len(frames) == FRAMES * len(shots)
+    stream.feed(frames)
     return scenes.boundaries(stream.finish(), detector, detector.default_threshold)
 
 

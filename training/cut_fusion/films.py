@@ -86,8 +86,12 @@ class _Reel:
 STYLES: Mapping[str, float] = {"feature": 0.42, "fast": 0.12, "one shot": 0.22, "slides": 0.13, "alike": 0.11}
 #: Bars, boards, titles and insets appear at once and go again, in shots that are joined by few cuts.
 OVERLAYS = "overlays"
+#: What the network scores low: slow fades, wipes, pushes, zooms, jumps within a scene, cuts from dark to dark and in fast action.
+WEAK = "weak"
 #: Films from these numbers on have one style, because among the others there are too few of it for the model to learn it.
-ALONE: Mapping[int, str] = {10_000: OVERLAYS, 20_000: "slides"}
+ALONE: Mapping[int, str] = {10_000: OVERLAYS, 20_000: "slides", 30_000: WEAK}
+_GRADUAL_OFTEN = {kind: entry[3] for kind, entry in GRADUAL.items()}
+_WEAK_OFTEN = {"dissolve": 0.12, "fade": 0.3, "wipe": 0.28, "push": 0.15, "zoom": 0.15}
 _OVERLAID = {"letterbox": 0.4, "banner": 0.35, "inset": 0.08, "title": 0.1, "words": 0.07}
 
 _DISTURBED = {kind: often for kind, (_, often) in DISTURBANCES.items()}
@@ -105,45 +109,98 @@ def film(seed: int, number: int, sources: Sources, *, about_frames: int = 700, s
     if chosen == "slides":
         _slides(rng, sources, reel, about_frames // 2)
     else:
-        _shots(rng, sources, reel, about_frames, chosen)
+        _shots(rng, sources, reel, about_frames, _weak_manner(rng) if chosen == WEAK else _manner(rng, about_frames, chosen))
     return _developed(rng, chosen, reel)
 
 
-def _shots(rng: Random, sources: Sources, reel: _Reel, about_frames: int, style: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How the shots of a film are made and joined. lengths: shortest and longest shot. gradual, jumps, same: shares of transitions that
+    take time, of parts cut out of one scene, of shots of the source before. overlays: disturbances are boards and bars, and many.
+    often: of each gradual kind; None: as usual. Their longest is `slower` times as long. levels: least and greatest mean of each shot;
+    None: as they are.
+    """
+
+    pace: float
+    gradual: float
+    disturbed: float
+    lengths: tuple[int, int]
+    jumps: float
+    formats: bool
+    same: float = 0.12
+    one_shot: bool = False
+    overlays: bool = False
+    often: Mapping[str, float] | None = None
+    slower: float = 1.0
+    levels: tuple[float, float] | None = None
+
+
+def _manner(rng: Random, about_frames: int, style: str) -> _Manner:
     pace = float(np.exp(rng.normal(0.0, 0.7)))
     gradual = 0.0 if style == "one shot" else float(rng.choice([0.05, 0.2, 0.5]))
     disturbed = 0.9 if style == "one shot" else float(rng.choice([0.3, 0.6, 0.9]))
     lengths = {"fast": (5, 32), "one shot": (about_frames // 3, about_frames), "alike": (16, 80), OVERLAYS: (50, 170)}.get(
         style, (22, 140) if rng.random() < 0.5 else (16, 70)
     )
-    jumps = {"alike": 0.5, "feature": 0.07}.get(style, 0.0)
-    formats = rng.random() < 0.12
+    return _Manner(
+        pace,
+        gradual,
+        disturbed,
+        lengths,
+        {"alike": 0.5, "feature": 0.07}.get(style, 0.0),
+        bool(rng.random() < 0.12),
+        same=0.8 if style == "alike" else 0.12,
+        one_shot=style == "one shot",
+        overlays=style == OVERLAYS,
+    )
+
+
+def _weak_manner(rng: Random) -> _Manner:
+    kind = str(rng.choice(["dark", "fast", "gradual"]))
+    pace = float(rng.uniform(1.5, 4.0) if kind == "fast" else np.exp(rng.normal(0.0, 0.6)))
+    return _Manner(
+        pace,
+        gradual=0.75 if kind == "gradual" else 0.1,
+        disturbed=0.3,
+        lengths={"fast": (5, 30), "gradual": (50, 170)}.get(kind, (14, 90)),
+        jumps=0.15,
+        formats=False,
+        often=_WEAK_OFTEN,
+        slower=1.8,
+        levels=(4, 26) if kind == "dark" or rng.random() < 0.2 else None,
+    )
+
+
+def _shots(rng: Random, sources: Sources, reel: _Reel, about_frames: int, manner: _Manner) -> None:
     name: str | None = None
     old: Frames | None = None
     rest: list[Frames] = []
-    while old is None or (reel.length + len(old) < about_frames and style != "one shot"):
-        count = int(np.exp(rng.uniform(np.log(lengths[0]), np.log(lengths[1]))))
+    while old is None or (reel.length + len(old) < about_frames and not manner.one_shot):
+        count = int(np.exp(rng.uniform(np.log(manner.lengths[0]), np.log(manner.lengths[1]))))
         kind = "jump"
         if rest:
             new = rest.pop(0)
         else:
-            same = name if rng.random() < (0.8 if style == "alike" else 0.12) else None
+            same = name if rng.random() < manner.same else None
             before = name
-            if old is not None and rng.random() < jumps:
-                name, new, rest = _jumping(rng, sources, count, pace, same)
+            if old is not None and rng.random() < manner.jumps:
+                name, new, rest = _jumping(rng, sources, count, manner.pace, same)
             else:
-                name, new = shot(rng, sources, count, pace=pace, like=same)
-                if formats:
+                name, new = shot(rng, sources, count, pace=manner.pace, like=same)
+                if manner.formats:
                     _in_its_format(rng, new)
+            if manner.levels is not None:
+                gain = rng.uniform(*manner.levels) / max(1.0, float(new.mean()))
+                new, *rest = (np.clip(part * gain, 0, 255).astype(np.uint8) for part in (new, *rest))
             kind = "alike" if name == before and (name in sources.photos or name in sources.clips) else "hard"
         count = len(new)
         if old is not None:
-            new = _joined(rng, reel, old, new, kind, gradual=kind != "jump" and rng.random() < gradual)
+            new = _joined(rng, reel, old, new, kind, manner, gradual=kind != "jump" and rng.random() < manner.gradual)
         # The end of the shot is still open, so a disturbance stands on the reel where the shot's rest will be.
         start = reel.length - (count - len(new))
-        for _ in range(int(rng.integers(1, 5)) if style == "one shot" else len(new) // 35 if style == OVERLAYS else 1):
-            if len(new) > 2 * _GAP + 6 and rng.random() < disturbed:
-                at_kind, at = _disturb(rng, new, sources, _OVERLAID if style == OVERLAYS else _DISTURBED)
+        for _ in range(int(rng.integers(1, 5)) if manner.one_shot else len(new) // 35 if manner.overlays else 1):
+            if len(new) > 2 * _GAP + 6 and rng.random() < manner.disturbed:
+                at_kind, at = _disturb(rng, new, sources, _OVERLAID if manner.overlays else _DISTURBED)
                 reel.disturbances.append((at_kind, start + count - len(new) + at))
         old = new
     reel.add(old)
@@ -194,15 +251,16 @@ def _disturb(rng: Random, frames: Frames, sources: Sources, kinds: Mapping[str, 
     return kind, at
 
 
-def _joined(rng: Random, reel: _Reel, old: Frames, new: Frames, kind: str, *, gradual: bool) -> Frames:
+def _joined(rng: Random, reel: _Reel, old: Frames, new: Frames, kind: str, manner: _Manner, *, gradual: bool) -> Frames:
     """Puts the old shot on the reel, and the transition; returns the rest of the new shot, which is not on it yet."""
     if not gradual or len(old) <= 8 or len(new) <= 8:
         reel.add(old)
         reel.transitions.append(Transition(kind, reel.length, reel.length, reel.length))
         return new
-    kind = str(rng.choice(list(GRADUAL), p=np.array([entry[3] for entry in GRADUAL.values()])))
+    often = manner.often or _GRADUAL_OFTEN
+    kind = str(rng.choice(list(often), p=list(often.values())))
     mix, shortest, longest, _ = GRADUAL[kind]
-    length = max(2, min(int(np.exp(rng.uniform(np.log(shortest), np.log(longest)))), len(old) - 6, len(new) - 6))
+    length = max(2, min(int(np.exp(rng.uniform(np.log(shortest), np.log(longest * manner.slower)))), len(old) - 6, len(new) - 6))
     reel.add(old[:-length])
     start = reel.length
     mixed = mix(rng, old[-length:], new[:length])

@@ -101,12 +101,17 @@ class Models:
 
 @lru_cache(maxsize=1)
 def load_models() -> Models:
-    """Raises ModelUnavailableError when their file cannot be read."""
+    """Those that come with Heaters. Raises as `read_models` does."""
+    return read_models(MODEL)
+
+
+def read_models(path: Path) -> Models:
+    """As training/cut_fusion writes them. Raises ModelUnavailableError when the file cannot be read."""
     try:
-        with np.load(MODEL) as file:
+        with np.load(path) as file:
             arrays = dict(file.items())
     except (OSError, ValueError, KeyError) as error:
-        raise ModelUnavailableError(f"{MODEL} cannot be read ({error}); install Heaters again") from error
+        raise ModelUnavailableError(f"{path} cannot be read ({error}); install Heaters again") from error
 
     def trees(part: str) -> Trees:
         start = f"{part}_"
