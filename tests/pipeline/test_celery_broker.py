@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -123,9 +125,12 @@ def test_a_message_that_redis_gives_out_twice_begins_its_run_once(
 
 
 def test_a_worker_whose_disk_is_full_leaves_the_runs_to_others_until_there_is_room(
-    instance: dg.DagsterInstance, shared: Settings, database: Database, caplog: pytest.LogCaptureFixture
+    instance: dg.DagsterInstance, shared: Settings, database: Database, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     """A worker without room is always free, and would take each run before those that work."""
+    root = logging.getLogger()
+    request.addfinalizer(partial(root.setLevel, root.level))
+    root.setLevel(logging.ERROR)  # as Celery sets it in a worker
     video, work = SourceVideoStore(database).add("film.mp4", "film"), WorkFolder.of(shared)
     tags = {"heaters/job": "ingest", PARTITION_NAME_TAG: str(video.id)}
     run = instance.create_run_for_job(nothing, tags=tags, status=dg.DagsterRunStatus.STARTED)
