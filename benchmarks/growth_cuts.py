@@ -56,6 +56,7 @@ def queues(database: Database) -> list[Row]:
             grid,
             QueueFilter(states=every, kinds=rare, max_confidence=0.5, order=QueueOrder.CONFIDENCE),
         ),
+        "Clips at hard cuts of low confidence": (grid, QueueFilter(states=every, kinds=common, max_confidence=0.5)),
         "queue, least confident first": (taken, QueueFilter(order=QueueOrder.CONFIDENCE)),
         "queue of wipes, least confident first": (taken, QueueFilter(kinds=rare, order=QueueOrder.CONFIDENCE)),
         "queue of wipes": (taken, QueueFilter(kinds=rare)),

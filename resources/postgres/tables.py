@@ -284,7 +284,14 @@ clips = Table(
     Index("clips_live_state_idx", "state", "source_video_id", "start_frame", postgresql_where=text("is_live")),
     Index("clips_live_confidence_idx", "state", "confidence", "id", postgresql_where=text("is_live")),
     Index("clips_live_created_idx", "state", "id", postgresql_where=text("is_live")),
-    Index("clips_live_kind_idx", "state", "cut_kind", "id", postgresql_where=text("is_live")),
+    Index(
+        "clips_live_kind_confidence_idx",
+        "state",
+        "cut_kind",
+        "id",
+        postgresql_include=["confidence"],
+        postgresql_where=text("is_live"),
+    ),
     Index(
         "clips_to_retry_idx",
         "state",
