@@ -71,7 +71,9 @@ def store_errors(bucket: str, key: str) -> Iterator[None]:
                 f" `aws s3api restore-object --bucket {bucket} --key {key} --restore-request Days=7`, wait some hours, and try again"
             ) from error
         if code == "NoSuchBucket":
-            raise StoreRefusedError(f"there is no bucket {bucket}: correct S3_BUCKET_NAME or make the bucket") from error
+            raise StoreRefusedError(
+                f"there is no bucket {bucket}: correct S3_BUCKET_NAME, or make the bucket: heaters storage setup"
+            ) from error
         if code in DENIED:
             raise StoreRefusedError(
                 f"{name}: access denied. Give these credentials the right to read, write and delete in this bucket"

@@ -17,7 +17,7 @@ from heaters_dagster.domain.failure_kinds import FailureKind, kind_of_failure
         ("/srv: the bytes that were read back differ from those that were written; check the disk", "disk"),
         ("the gold master of source video 3 is in cold storage (GLACIER). It was asked for and comes back within hours", "cold_storage"),
         ("s3://films: access denied. Give these credentials the right to read, write and delete in this bucket", "store"),
-        ("there is no bucket films: correct S3_BUCKET_NAME or make the bucket", "store"),
+        ("there is no bucket films: correct S3_BUCKET_NAME, or make the bucket: heaters storage setup", "store"),
         ("Postgres at postgresql://heaters@db:5432/heaters does not answer (connection refused)", "database"),
         ("vimeo.com asks for a sign-in: heaters sites sign-in vimeo.com cookies.txt", "sign_in"),
         ("10.0.0.1 may not be fetched: it leads to 10.0.0.1, an internal network", "forbidden"),

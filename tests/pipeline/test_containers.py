@@ -27,6 +27,7 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings, secret_setting_names, setting_names
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.session_check import connections_needed
 from resources.postgres.source_video_store import SourceVideoStore
 from review_app import __main__ as review_app
 from tests.buckets import BucketServer
@@ -91,6 +92,13 @@ def test_each_service_is_limited_watched_and_started_in_an_order_that_exists() -
     }
     more = {"S3_PROD_BUCKET_NAME", "HEATERS_S3_ENDPOINT_URL", "HEATERS_S3_BROWSER_URL", "HEATERS_REVIEW_URL", "HEATERS_DAGSTER_URL"}
     assert {one for one in stated if not one.startswith("AWS_")} <= known | more
+
+
+def test_postgres_allows_as_many_connections_as_three_workers_need() -> None:
+    (allowed,) = re.findall(r"max_connections=(\d+)", " ".join(composed()["services"]["postgres"]["command"]))
+    kept_for_administrators = 3
+    assert connections_needed(Settings(machines=3)) <= int(allowed) - kept_for_administrators
+    assert "--scale worker=3" in (PROJECT_ROOT / "docs/operate/install.md").read_text()
 
 
 def test_what_programs_keep_at_home_lies_on_a_volume() -> None:

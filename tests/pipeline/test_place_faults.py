@@ -58,7 +58,7 @@ def test_a_missing_bucket_is_said_once_and_no_row_counts_a_try(
     for _ in range(2):
         outcome = process_due(settings)
         assert (outcome.runs, outcome.held_up, outcome.failures) == ((), 2, [])
-        assert outcome.problem == "there is no bucket not-there: correct S3_BUCKET_NAME or make the bucket"
+        assert outcome.problem == "there is no bucket not-there: correct S3_BUCKET_NAME, or make the bucket: heaters storage setup"
     assert [(video.state, video.attempts, video.error) for video in map(videos.load, ids)] == [(S.NEW, 0, None)] * 2
     buckets.client.create_bucket(Bucket="not-there")
     outcome = process_due(settings, only=ids[:1])
