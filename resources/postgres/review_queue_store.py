@@ -282,8 +282,9 @@ def _page_of_ids(chosen: QueueFilter, within: Scope, after: QueuePosition | None
     if chosen.order == QueueOrder.SOURCE_VIDEO and set(chosen.states) == set(ClipState):
         return _ordered(select(clips.c.id).where(within_scope(within)), chosen.order, after).limit(limit)
     parts = [
-        _ordered(select(clips).where(_matching(within, [state])), chosen.order, after).limit(limit)
+        _ordered(select(clips).where(_matching(within, [state]), *part), chosen.order).limit(limit)
         for state in dict.fromkeys(chosen.states)
+        for part in _parts_behind(after, chosen.order)
     ]
     found = union_all(*(part.subquery().select() for part in parts)).subquery() if len(parts) > 1 else parts[0].subquery()
     return select(found.c.id).order_by(*_columns(found.c)[chosen.order]).limit(limit)
@@ -300,6 +301,20 @@ def _columns(clip: ReadOnlyColumnCollection[str, Any]) -> Mapping[QueueOrder, Se
 
 def _ordered(query: Select[Any], order: QueueOrder, after: QueuePosition | None = None) -> Select[Any]:
     return (query if after is None else query.where(_behind(after, order))).order_by(*_columns(clips.c)[order])
+
+
+def _parts_behind(after: QueuePosition | None, order: QueueOrder) -> list[list[ColumnElement[bool]]]:
+    """Conditions of the parts of a list that lie behind a position, in their order.
+
+    Clips without a value come last. In one condition with them, Postgres reads the index from its beginning for each page.
+    """
+    if after is None:
+        return [[]]
+    value = {QueueOrder.KIND: after.kind, QueueOrder.CONFIDENCE: after.confidence}.get(order)
+    if value is None:
+        return [[_behind(after, order)]]
+    column = clips.c.cut_kind if order == QueueOrder.KIND else clips.c.confidence
+    return [[tuple_(column, clips.c.id) > tuple_(value, after.clip_id)], [column.is_(None)]]
 
 
 def _behind(after: QueuePosition, order: QueueOrder) -> ColumnElement[bool]:
