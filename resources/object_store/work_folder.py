@@ -39,6 +39,9 @@ _promised: dict[Path, PromisedRoom] = {}
 #: An attempt that filled the disk is not begun again before there is this many times the room that it had.
 _MORE_THAN_IT_HAD = 1.25
 
+#: What work waits for on a disk on which it could not even begin, when it does not know what it needs.
+_LEAST_NEEDED_BYTES = 10**6
+
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -101,7 +104,7 @@ class WorkFolder:
         except OSError as error:
             if error.errno not in _DISK_FULL or bytes_needed is None or not self.room.is_scarce():
                 raise
-            wait = RoomWait("", max(bytes_needed, 1), max(0, self.room.free_bytes()))
+            wait = RoomWait("", max(bytes_needed, _LEAST_NEEDED_BYTES), max(0, self.room.free_bytes()))
             told = f"{wait.words}; make room under {self.root.parent}"
             raise NoRoomError(told, bytes_needed=wait.bytes_needed, bytes_free=wait.bytes_free) from error
 

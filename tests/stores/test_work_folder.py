@@ -320,7 +320,7 @@ def test_a_disk_on_which_not_even_a_folder_can_be_made_makes_the_attempt_wait(tm
         with pytest.raises(NoRoomError, match=r"waits for room on the disk: needs 1 MB, nothing is free; make room under"):
             with work.attempt("proxy-1", bytes_needed=10**6):
                 pass
-        with pytest.raises(NoRoomError), work.continued("download-1", "it", stays=lambda error: True):
+        with pytest.raises(NoRoomError, match="needs 1 MB, nothing is free"), work.continued("download-1", "it", stays=lambda error: True):
             pass
         with pytest.raises(DiskFullError), work.attempt("proxy-1"):
             pass
