@@ -229,6 +229,11 @@ def test_on_a_phone_picture_and_timeline_are_on_one_screen_and_buttons_are_big_e
     in_rows = [page.get_by_role("button", name=name, exact=True).bounding_box() or {} for name in ("Loop", "Sound", "Full screen")]
     assert len({box["y"] for box in in_rows}) == 1, "none of the buttons stands alone in a row"
     expect(page.locator(".review kbd:visible")).to_have_count(0)
+    page.get_by_role("button", name="Next clip, without deciding").click()
+    other = page.locator(".boundary .other")
+    expect(other).to_be_visible()
+    button, pictures = other.bounding_box() or {}, page.locator(".boundary .pair").bounding_box() or {}
+    assert button["y"] + button["height"] <= pictures["y"], "the button for the other cut stands above the pictures, not on them"
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for path in ("", "/videos", "/history"):
         if path:
