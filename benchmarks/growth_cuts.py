@@ -11,6 +11,7 @@ from benchmarks.many_clips import FRAME_RATE, cut_source_video, store_frame_inde
 from benchmarks.table import Row, at_most
 from heaters_dagster.domain.cut_kinds import CutKind
 from heaters_dagster.domain.cut_list_media import MediaKind
+from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.review_queue import NO_KIND, QueueFilter, QueueOrder
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.subtitles import Line
@@ -74,6 +75,7 @@ def cut_lists(settings: Settings, database: Database) -> list[Row]:
     """The lists of one source video of very many clips, with subtitles, in every form."""
     video = cut_source_video(database, clips=LONG_CLIPS, clip_frames=CLIP_FRAMES)
     objects = open_object_store(settings)
+    objects.put_bytes(proxy_key(video), b"a list does not read the pictures")
     store_frame_indexes(objects, [video], frames=LONG_CLIPS * CLIP_FRAMES)
     choices = CutListChoices(media=MediaKind.PROXY, names_alone=True)
     began = time.perf_counter()
