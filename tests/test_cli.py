@@ -332,8 +332,8 @@ def test_status_says_once_which_videos_look_alike(heaters: Heaters, database: Da
         RelatedVideos(database).link(ids[newer - 1], ids[older - 1], Relation.LOOKS_ALIKE, alike=16, compared=16)
     heaters("status")
     assert [line for line in heaters.error.splitlines() if "same video" in line] == [
-        "1: May be the same video as each of the source videos 2, B; 3, C: same length, and their frames look alike",
-        "2: May be the same video as source video 3, C: same length, and of the frames that were compared 16 of 16 look alike",
+        "source video 1: May be the same video as each of the source videos 2, B; 3, C: same length, and their frames look alike",
+        "source video 2: May be the same video as source video 3, C: same length, and of the frames that were compared 16 of 16 look alike",
     ]
     heaters(f"status {ids[2]}")
     assert ["source video 1, A" in heaters.error, "source video 2, B" in heaters.error] == [True, True], "one alone has all of its own"

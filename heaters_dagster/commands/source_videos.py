@@ -131,10 +131,11 @@ def status(
             restore, offer = restores.get(row["id"]), unsaid.get(row["id"])
             when = f"is back; {restore.words}" if restore is not None else f"is back; {offer.waits}" if offer is not None else "is made"
             terminal.say(
-                f"{row['id']}: {counted(count, 'approved clip is', 'approved clips are')} exported as soon as the gold master {when}"
+                f"source video {row['id']}: {counted(count, 'approved clip is', 'approved clips are')} exported as soon as "
+                f"the gold master {when}"
             )
         for warning in (*row["warnings"], *related_words.get(row["id"], ())):
-            terminal.warn(f"{row['id']}: {warning}")
+            terminal.warn(f"source video {row['id']}: {warning}")
 
 
 @app.command(epilog=example("recut 3 --threshold 0.4"))

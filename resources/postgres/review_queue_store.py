@@ -130,10 +130,16 @@ class ReviewQueueStore:
         if within.is_empty:
             return []
         taken: dict[int, bool] = {}
-        wanted = {"me": me, "count": count, "kept": self._kept}
+        wanted = {"me": me, "kept": self._kept}
         for state in dict.fromkeys(chosen.states):
-            query = _picking(within, state, chosen.order) if after is None else _picked(within, state, chosen.order, after)
-            taken |= {row.id: row.is_due for row in connection.execute(query, wanted)}
+            missing = count
+            for part in _parts_behind(after, chosen.order):
+                query = _picking(within, state, chosen.order) if after is None else _picked(within, state, chosen.order, part)
+                found = {row.id: row.is_due for row in connection.execute(query, {**wanted, "count": missing})}
+                taken |= found
+                missing -= len(found)
+                if not missing:
+                    break
         ids = list(taken)
         if len(set(chosen.states)) > 1:
             first = select(clips.c.id).where(clips.c.id.in_(taken)).limit(count)
@@ -257,12 +263,12 @@ _LEASES = (
 @lru_cache(maxsize=64)
 def _picking(within: Scope, state: ClipState, order: QueueOrder) -> Select[Any]:
     """Made once for each queue."""
-    return _picked(within, state, order, None)
+    return _picked(within, state, order, [])
 
 
-def _picked(within: Scope, state: ClipState, order: QueueOrder, after: QueuePosition | None) -> Select[Any]:
-    """The next free clips of this state, locked, and whether their leases are due."""
-    query = _ordered(select(clips.c.id).where(_matching(within, [state]), _IS_FREE), order, after)
+def _picked(within: Scope, state: ClipState, order: QueueOrder, part: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """The next free clips of this state in a part of the list, locked, and whether their leases are due."""
+    query = _ordered(select(clips.c.id).where(_matching(within, [state]), _IS_FREE, *part), order)
     is_due = or_(clips.c.leased_by_user_id.is_distinct_from(_ME), _IS_SHORT).label("is_due")
     return query.add_columns(is_due).limit(bindparam("count", type_=BigInteger)).with_for_update(skip_locked=True, key_share=True)
 

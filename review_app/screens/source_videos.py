@@ -26,7 +26,7 @@ from resources.sources.submit_places import watched_names
 from review_app.screens import cut_list_links, exports, shell
 from review_app.screens.facts_box import facts_box, facts_in_words
 from review_app.screens.filters import id_of_parameter, keep_parameters, parameters_to_show
-from review_app.screens.submit_box import found_lists, said, submit_form, submitted
+from review_app.screens.submit_box import found_lists, said, said_what_was_submitted, submit_form, submitted
 from review_app.screens.subscriptions_box import subscriptions_box
 from review_app.screens.upload_box import upload_box
 from review_app.service import actions, views
@@ -69,6 +69,7 @@ def show(visit: shell.Visit) -> None:
             )
     keep_parameters("videos", {"text": words})
     st.fragment(_videos, run_every=_REFRESH_SECONDS)(desk, session, words, only)
+    said_what_was_submitted()
 
 
 def _watched(desk: ReviewDesk) -> None:

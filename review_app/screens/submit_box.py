@@ -107,12 +107,20 @@ def _keep(outcome: Outcome) -> None:
 
 
 def submitted() -> None:
-    """What became of what was submitted last. It stands outside of the box, which closes by itself once there are source videos."""
-    outcome: Outcome | None = st.session_state.pop("submitted", None)
+    """What became of what was submitted last. It stands outside of the box, which closes by itself once there are source videos.
+
+    It is shown until `said_what_was_submitted`: a run of the page that another one takes the place of has shown it to nobody.
+    """
+    outcome: Outcome | None = st.session_state.get("submitted")
     if outcome is not None:
         for lines, box in ((outcome.refused, st.error), (outcome.told, st.success)):
             if lines:
                 box("\n\n".join(views.plain(line) for line in lines.split("\n\n")))
+
+
+def said_what_was_submitted() -> None:
+    """The run of the page has come to its end."""
+    st.session_state.pop("submitted", None)
 
 
 def found_lists(desk: ReviewDesk, session: Session) -> None:

@@ -637,6 +637,7 @@ def test_an_upload_that_broke_off_goes_on_where_it_stopped_also_after_a_reload(
 
 
 def test_addresses_are_refused_in_words_and_stay_to_be_mended(app: App, visit: Callable[..., Page]) -> None:
+    app.video(40)  # the box is open by itself where there is no source video yet
     page = visit("/videos")
     page.get_by_text("Submit videos").click()
     page.locator("textarea").fill("file:///etc/passwd\nhttp://127.0.0.1/x.mp4")
