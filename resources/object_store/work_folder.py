@@ -120,7 +120,7 @@ class WorkFolder:
             if not self.room.is_scarce():  # another disk, or a quota: nothing to wait for here
                 raise
             had = max(self.room.promised_to(folder), bytes_in(folder))
-            wait = RoomWait(folder.name, round(had * _MORE_THAN_IT_HAD), had)
+            wait = RoomWait(folder.name, max(round(had * _MORE_THAN_IT_HAD), _LEAST_NEEDED_BYTES), had)
             raise NoRoomError(wait.words, bytes_needed=wait.bytes_needed, bytes_free=wait.bytes_free) from error
         finally:
             del _promised[folder]

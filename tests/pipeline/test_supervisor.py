@@ -308,6 +308,24 @@ def test_run_events_of_dagster_become_a_line_or_two() -> None:
     ]
 
 
+def test_what_a_worker_says_after_an_event_of_a_run_is_not_taken_for_a_part_of_it() -> None:
+    event = "2026-11-27 23:16:40 +0000 - dagster - INFO - ingest - 7f33eea4-4351-41d1-89b4-9ac61de16a46 - source_video - waits for room"
+    lines = [
+        event,
+        "more of the event",
+        "[2026-11-27 23:16:40,123: WARNING/ForkPoolWorker-1] the disk of two has too little room: source video 2 waits",
+        "[2026-11-27 23:16:41,007: ERROR/MainProcess] The connection to the broker is lost.",
+        "ConnectionError: nobody answers",
+        event,
+        "more of the event",
+    ]
+    assert list(readable(lines)) == [
+        "the disk of two has too little room: source video 2 waits",
+        "The connection to the broker is lost.",
+        "ConnectionError: nobody answers",
+    ]
+
+
 def test_a_code_server_or_a_database_that_is_away_is_told_in_a_few_lines() -> None:
     heading = "2026-11-21 10:17:17 +0000 - dagster.daemon.SensorDaemon - ERROR - Sensor tick caught an error"
     stack = [

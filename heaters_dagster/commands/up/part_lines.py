@@ -19,6 +19,8 @@ _DAGSTER_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster\
 _RUN_EVENT = re.compile(
     _DAGSTER_LINE.pattern + r"(?P<level>[A-Z]+) - (?P<job>\S+) - [0-9a-f]{8}-[0-9a-f-]{27} - (?:\d+ - )?(?P<message>.*)"
 )
+#: As Celery writes the log of its workers.
+_WORKER_LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: [A-Z]+/[\w-]+\] (?P<message>.*)")
 _STEPS_FAILED = re.compile(r"RUN_FAILURE - Execution of run for \"[^\"]*\" failed\. Steps failed: \[(?P<steps>[^\]]*)\]\.")
 #: What Dagster writes before a reason that Heaters gave.
 _ERROR_NAME = re.compile(r"^(dagster\._core\.definitions\.events\.Failure|assets\.failures\.StageInterruptedError): ")
@@ -77,6 +79,9 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
         elif _DAGSTER_LINE.match(line):
             within_event = False
             yield line
+        elif (of_worker := _WORKER_LINE.match(line)) is not None:
+            within_event = reason_follows = False
+            yield of_worker["message"]
         elif not line or (within_event and not reason_follows):
             continue
         else:

@@ -8,6 +8,7 @@ makes a file in it, called as its kind, when it listens.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -19,10 +20,15 @@ from heaters_dagster.commands.up.code_server import WARM_MODULES
 from heaters_dagster.domain.run_queues import QUEUES
 from heaters_dagster.settings import load_settings
 
+_log = logging.getLogger("heaters.worker")
+#: That of Celery, by which whoever shows these lines tells them from the rest of a run's event.
+_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
+
 _RESTART_SECONDS = 2.0
 
 
 def main() -> int:
+    logging.basicConfig(format=_LOG_FORMAT)
     ready = Path(sys.argv[1])
     runs = {kind: int(most) for kind, _, most in (given.partition("=") for given in sys.argv[2:])}
     for module in ("resources.orchestrator.celery_worker", "celery.apps.worker", "celery.concurrency.prefork", *WARM_MODULES):
@@ -32,7 +38,7 @@ def main() -> int:
     while True:
         ended, _ = os.waitpid(-1, 0)
         if (kind := kinds.pop(ended, None)) is not None:
-            print(f"the worker for {kind} has ended; starting it again", flush=True)
+            _log.warning("the worker for %s has ended; starting it again", kind)
             time.sleep(_RESTART_SECONDS)
             kinds[_forked(kind, runs[kind], ready)] = kind
 
