@@ -76,7 +76,7 @@ def _memory(folder: Path) -> list[Row]:
             long / short,
             "times",
             1.1,
-            f"{long:.0f} MiB; what grows is FFmpeg's table of an MP4 original",
+            f"{long:.0f} MiB; what grows is FFmpeg's table of an MP4 original, and what the detector keeps of each frame",
         ),
     ]
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import av
 import dagster as dg
 import pytest
-from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from assets.exports import export_problems
@@ -34,14 +31,13 @@ from resources.orchestrator.celery_launcher import open_celery
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.piece_store import PieceStore
-from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit
 from tests.buckets import BucketServer
 from tests.media_files import ffmpeg, make_video
 from tests.pipeline_rows import reviews
 from tests.proxy_files import make_proxy_file
-from tests.two_hosts import Broker, Machine, OverTcp, SmallDisk, eventually, has_names_of_its_own, machine, switched_on
+from tests.two_hosts import Broker, Machine, OverTcp, eventually, has_names_of_its_own, machine, switched_on
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -124,9 +120,7 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
         one, two = workers
         for each in (desk, one, two):
             each.hosts = postgres.hosts
-        with ExitStack() as stack:
-            disk = stack.enter_context(SmallDisk.under(two.settings.home))
-            stack.enter_context(switched_on(desk, one, two))
+        with switched_on(desk, one, two):
             desk.start_desk()
             one.start_worker()
             two.start_worker()
@@ -135,11 +129,7 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
             ids = [videos.add(f"s3://{shared.bucket}/incoming/{film.name}", film.stem).id for film in films]
             for wait in (one.wait_for_worker, two.wait_for_worker, desk.wait_for_desk):
                 wait()
-            if isinstance(disk, SmallDisk):
-                disk.fill()
             desk.start_daemon()
-            if isinstance(disk, SmallDisk):
-                a_full_disk_is_said_and_costs_no_try(two, disk, database)
             assert set(listening(open_celery(shared)).values()) == {tuple(QUEUES)}, "each machine listens for every kind of work"
 
             first = one_of_them_loses_power((one, two), makes_a_piece)
@@ -166,7 +156,6 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
                 eventually(lambda: not unfinished(instance), "runs are left that never end")
                 died_with = nothing_is_lost_and_nothing_was_begun_twice(instance)
             assert broker.waiting([queue for queues in QUEUES.values() for queue in queues]) == 0
-            left = [path.name for worker in workers for path in worker.settings.work_folder.glob("*-*")]
     objects = open_object_store(shared)
     assert audit(database, objects) == []
     assert sum(clip.frame_count for clip in cut if clip.source_video_id == ids[0]) == LONG_SECONDS * 25
@@ -176,29 +165,9 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
     everything_was_written_once(buckets, str(shared.bucket), but_of=died_with, files=2 * VIDEOS + len(approved))
     frames_are_those_of_one_machine(films, ids, objects, tmp_path)
     exports_are_what_was_approved([clips.load(clip.id) for clip in approved], objects, clips, WorkFolder(tmp_path / "work"))
-    assert [name for name in left if not name.endswith(".continued")] == [], "what a download had begun is kept for a while"
-    if isinstance(disk, str):
-        pytest.skip(f"all but a full disk was tested: {disk}")
-
-
-def a_full_disk_is_said_and_costs_no_try(machine: Machine, disk: SmallDisk, database: Database) -> None:
-    """It takes work, finds that it has no room for it, says so, and takes no more; when there is room again it goes on by itself."""
-    lists, seen = SourceVideoLists(database), set[str]()
-
-    def said() -> bool:
-        seen.update(wait.words for video in lists.newest(limit=VIDEOS) for wait in video.waits.values())
-        return bool(seen) and bool(machine.said(f"the disk of {machine.name} has too little room: source video"))
-
-    eventually(said, f"it did not say that its disk is full: {machine.log.read_text()[-3000:]}", look=0.05)
-    for words in seen:
-        assert re.fullmatch(r"waits for room on the disk: needs [0-9.]+ [kM]?B, nothing is free", words), words
-    for video in SourceVideoStore(database).load_all():
-        assert (video.attempts, video.error) == (0, None)
-        assert not str(video.state).endswith("_failed")
-    disk.make_room()
-    eventually(lambda: machine.said(f"the disk of {machine.name} has room again"), "it did not see that there is room again")
-    with database.begin() as connection:  # what one machine has found is tried again after a minute, which need not be waited for here
-        connection.execute(text("update room_waits set seen_at = seen_at - interval '1 minute'"))
+    for worker in workers:
+        left = [path.name for path in worker.settings.work_folder.glob("*-*")]
+        assert [name for name in left if not name.endswith(".continued")] == [], "what a download had begun is kept for a while"
 
 
 def nothing_is_lost_and_nothing_was_begun_twice(instance: dg.DagsterInstance) -> set[int]:

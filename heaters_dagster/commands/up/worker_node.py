@@ -21,14 +21,13 @@ from heaters_dagster.domain.run_queues import QUEUES
 from heaters_dagster.settings import load_settings
 
 _log = logging.getLogger("heaters.worker")
-#: That of Celery, by which whoever shows these lines tells them from the rest of a run's event.
-_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
-
 _RESTART_SECONDS = 2.0
 
 
 def main() -> int:
-    logging.basicConfig(format=_LOG_FORMAT)
+    from celery.app.defaults import DEFAULT_PROCESS_LOG_FMT
+
+    logging.basicConfig(format=DEFAULT_PROCESS_LOG_FMT)  # by it whoever shows these lines tells them from the rest of a run's event
     ready = Path(sys.argv[1])
     runs = {kind: int(most) for kind, _, most in (given.partition("=") for given in sys.argv[2:])}
     for module in ("resources.orchestrator.celery_worker", "celery.apps.worker", "celery.concurrency.prefork", *WARM_MODULES):
