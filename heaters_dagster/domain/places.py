@@ -10,7 +10,9 @@ _NAMES = re.compile(
 )
 #: ISO 6709, as "+52.5200+013.4050/"; and how drones write it, as "GPS(13.4,52.5,10)" or "[latitude: 52.5]".
 _VALUES = re.compile(
-    r"[+-]\d{2,6}\.\d+[+-]\d{3,7}\.\d+|\bgps\s*[(:=]|\b(?:latitude|longitude|longtitude|lat|lon|lng)\s*[:=]\s*[+-]?\d", re.IGNORECASE
+    r"[+-]\d{2,6}\.\d+[+-]\d{3,7}\.\d+|\bgps\s*[(:=]\W{0,4}[nsew]?\W{0,3}\d|"
+    r"\b(?:latitude|longitude|longtitude|lat|lon|lng)\s*[:=]\s*[+-]?\d",
+    re.IGNORECASE,
 )
 
 
