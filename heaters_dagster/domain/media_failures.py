@@ -142,6 +142,11 @@ def ffmpeg_failure(called: str, profile: str, code: int, lines: Sequence[str], *
     )
 
 
+def says_too_little_memory(line: str) -> bool:
+    """Whether a line of ffmpeg can mean nothing else than too little memory. Then no result of the run may be used."""
+    return bool(_NO_MEMORY.search(line))
+
+
 def ran_out_of_memory(lines: Sequence[str], *, memory_limited: bool) -> bool:
     """Whether ffmpeg's lines say that memory was short. A run may end with exit code 0 all the same, with frames missing."""
     said = "\n".join(lines)

@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 from heaters_dagster.domain.errors import FfmpegError
 from heaters_dagster.domain.ffv1 import slice_count
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
-from heaters_dagster.domain.media_failures import ffmpeg_failure, low_memory, ran_out_of_memory
+from heaters_dagster.domain.media_failures import ffmpeg_failure, low_memory, ran_out_of_memory, says_too_little_memory
 from heaters_dagster.domain.profiles import SMALL_PICTURE_PIXELS, Filter, Options, Output, Profile, SourceStreams
 from heaters_dagster.domain.progress import Progress, Report, silent
 from heaters_dagster.settings import environment_without_secrets
@@ -337,6 +337,8 @@ class _Child:
 
     def _complaint(self, line: str, level: str) -> None:
         (self.first_lines if len(self.first_lines) < _LOG_LINES else self.last_lines).append(line)
+        if says_too_little_memory(line):  # ffmpeg's H.264 decoder would try again for ever
+            self._kill()
         if _TIME_NOT_LATER in line:
             self.times_moved = True
         elif level not in {"", "warning"}:
