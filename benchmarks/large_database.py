@@ -130,8 +130,9 @@ def fill(database: Database, *, videos: int = VIDEOS, clips_in_video: int = CLIP
         connection.execute(text(_EMBEDDINGS), {"model": MODEL, "strategy": STRATEGY})
         for statement in later:
             connection.exec_driver_sql(statement)
-        if connection.scalar(text("select to_regprocedure('heaters_recount_clips()') is not null")):
-            connection.execute(text("select heaters_recount_clips()"))
+        for recount in ("heaters_recount_clips()", "heaters_recount_source_videos()"):
+            if connection.scalar(text("select to_regprocedure(:recount) is not null"), {"recount": recount}):
+                connection.execute(text(f"select {recount}"))
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
 

@@ -19,8 +19,9 @@ from heaters_dagster.domain.words import counted
 from resources.postgres.clip_counts import EVERYTHING, counts_by_state
 from resources.postgres.clip_work import ClipStage, needs_of
 from resources.postgres.database import Database
+from resources.postgres.figures import first_without_gold_master
 from resources.postgres.replacement_store import waiting_ids
-from resources.postgres.source_video_store import is_there
+from resources.postgres.source_video_counts import BY_AGE, GoldMasterToMake, counted_videos, gold_masters_to_make, numbers
 from resources.postgres.tables import clip_exports, clip_work, clips, source_videos
 
 S = TypeVar("S", SourceVideoState, ClipState)
@@ -91,37 +92,30 @@ def _shown(titles: Iterable[str]) -> tuple[str, ...]:
 
 def _videos(connection: Connection) -> list[Group]:
     own = source_videos.c
-    query = (
-        select(own.state, func.count(), func.coalesce(func.sum(own.original_bytes), 0), func.min(own.state_changed_at))
-        .where(own.state != SourceVideoState.SCENES_DETECTED.value, own.duplicate_of_id.is_(None), ~_WAITS_FOR_A_PERSON)
-        .group_by(own.state)
-    )
-    rows = {SourceVideoState(row[0]): row for row in connection.execute(query)}
+    found = numbers(counted_videos(connection), lambda one: not one.is_duplicate)
+    waits = connection.execute(select(func.count(), func.coalesce(func.sum(own.original_bytes), 0)).where(_WAITS_FOR_A_PERSON)).one()
     groups = []
     for state, words in VIDEO_WORDS.items():
-        if state in rows:
-            _, count, byte_size, oldest = rows[state]
-            titles = select(own.title).where(own.state == state.value, own.duplicate_of_id.is_(None), ~_WAITS_FOR_A_PERSON)
-            titles = titles.order_by(own.state_changed_at, own.id)
-            found = _shown(connection.scalars(titles.limit(_TITLES)))
-            groups.append(Group("source videos", words, count, state.endswith("_failed"), int(byte_size), oldest, found))
+        count, byte_size = found.get(state, (0, 0))
+        if state is SourceVideoState.PREPROCESSED:
+            count, byte_size = count - int(waits[0]), byte_size - int(waits[1])
+        if count > 0:
+            first = select(own.state_changed_at, own.title).where(own.state == state.value, own.duplicate_of_id.is_(None))
+            rows = connection.execute(first.where(~_WAITS_FOR_A_PERSON).order_by(*BY_AGE).limit(_TITLES)).all()
+            oldest, titles = min((row.state_changed_at for row in rows), default=None), _shown(row.title for row in rows)
+            groups.append(Group("source videos", words, count, state.endswith("_failed"), byte_size, oldest, titles))
     return groups
 
 
 def _gold_masters(connection: Connection) -> list[Group]:
-    own = source_videos.c
-    missing = is_there() & own.gold_master_filepath.is_(None) & own.original_filepath.is_not(None) & own.duplicate_of_id.is_(None)
-    failed = own.gold_master_error.is_not(None)
-    groups = []
-    for words, has_failed, chosen in (
-        (GOLD_MASTER.words.waiting, False, missing & ~failed),
-        (GOLD_MASTER.words.failed, True, missing & failed),
-    ):
-        query = select(func.count(), func.coalesce(func.sum(own.original_bytes), 0), func.min(own.state_changed_at)).where(chosen)
-        count, byte_size, oldest = connection.execute(query).one()
+    counts, groups = counted_videos(connection), []
+    for words, to_make in ((GOLD_MASTER.words.waiting, GoldMasterToMake.WAITING), (GOLD_MASTER.words.failed, GoldMasterToMake.FAILED)):
+        count, byte_size = gold_masters_to_make(counts, to_make)
         if count:
-            titles = _shown(connection.scalars(select(own.title).where(chosen).order_by(own.id).limit(_TITLES)))
-            groups.append(Group("gold masters", words, count, has_failed, int(byte_size), oldest, titles))
+            first = first_without_gold_master(to_make, source_videos.c.state_changed_at, source_videos.c.title)
+            rows = connection.execute(first.limit(_TITLES)).all()
+            oldest, titles = min((row.state_changed_at for row in rows), default=None), _shown(row.title for row in rows)
+            groups.append(Group("gold masters", words, count, to_make is GoldMasterToMake.FAILED, byte_size, oldest, titles))
     return groups
 
 

@@ -1,8 +1,8 @@
-"""The counts of live clips, which triggers keep, and the source videos whose cover by clips is checked at commit."""
+"""The counts of live clips and of source videos, which triggers keep, and the source videos whose cover by clips is checked at commit."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Identity, Index, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, SmallInteger, Table, Text
 
 from resources.postgres.tables import metadata
 
@@ -39,6 +39,29 @@ clip_count_changes = Table(
     Column("confidence_percent", SmallInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("clips", BigInteger, nullable=False, comment="how many more, or fewer"),
+    comment="what has changed since it was last folded into the counts",
+)
+
+source_video_counts = Table(
+    "source_video_counts",
+    metadata,
+    Column("state", Text, primary_key=True),
+    Column("is_duplicate", Boolean, primary_key=True, autoincrement=False, comment="it holds the bytes of another one"),
+    Column("gold_master", Text, primary_key=True, comment="waiting or failed: it has an original and no gold master; else none"),
+    Column("source_videos", BigInteger, nullable=False),
+    Column("original_bytes", BigInteger, nullable=False, comment="of their originals, as far as they are known"),
+    comment="source videos by state; add source_video_count_changes",
+)
+
+source_video_count_changes = Table(
+    "source_video_count_changes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("is_duplicate", Boolean, nullable=False),
+    Column("gold_master", Text, nullable=False),
+    Column("source_videos", BigInteger, nullable=False, comment="how many more, or fewer"),
+    Column("original_bytes", BigInteger, nullable=False),
     comment="what has changed since it was last folded into the counts",
 )
 

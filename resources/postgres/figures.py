@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, text
+from sqlalchemy import ColumnElement, Connection, Select, func, select, text
 
 from heaters_dagster.domain.failure_kinds import kind_of_failure
 from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, GOLD_MASTER, VIDEO_STAGES, Stage, WorkState, beside, with_states
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.postgres.clip_counts import EVERYTHING, counts_by_state
+from resources.postgres.source_video_counts import BY_AGE, GoldMasterToMake, counted_videos, gold_masters_to_make, numbers
 from resources.postgres.tables import clip_exports, clip_work, clips, review_actions, source_videos
 
-#: In these nothing waits, and nearly all source videos are in one of them: they are counted, but their times are not read.
+#: In these nothing waits, and nearly all source videos are in one of them: their times are not read.
 _SETTLED = (SourceVideoState.SCENES_DETECTED, SourceVideoState.DELETED)
 #: Of more clips in one state the oldest is that with the lowest id, which an index gives.
 _READ_FOR_THE_OLDEST = 20_000
@@ -38,13 +39,10 @@ class Queue:
 def source_videos_by_state(connection: Connection) -> dict[SourceVideoState, tuple[int, datetime | None]]:
     """State -> how many, and since when the oldest is in it. Duplicates are not counted."""
     own = source_videos.c
-    found: dict[SourceVideoState, tuple[int, datetime | None]] = {}
-    for state in _SETTLED:
-        found[state] = (int(connection.scalar(select(func.count()).where(own.state == state.value)) or 0), None)
-    others = [state.value for state in SourceVideoState if state not in _SETTLED]
-    query = select(own.state, func.count(), func.min(own.state_changed_at)).where(own.state.in_(others), own.duplicate_of_id.is_(None))
-    for state, count, oldest in connection.execute(query.group_by(own.state)):
-        found[SourceVideoState(state)] = (int(count), oldest)
+    found: dict[SourceVideoState, tuple[int, datetime | None]] = dict.fromkeys(_SETTLED, (0, None))
+    for state, (count, _) in numbers(counted_videos(connection), lambda one: not one.is_duplicate).items():
+        query = select(own.state_changed_at).where(own.state == state.value, own.duplicate_of_id.is_(None)).order_by(*BY_AGE).limit(1)
+        found[state] = (count, None if state in _SETTLED else connection.scalar(query))
     return found
 
 
@@ -85,10 +83,11 @@ def _of_states(stages: Iterable[Stage[Any]], found: Mapping[Any, tuple[int, date
 
 
 def _gold_masters(connection: Connection) -> Iterator[Queue]:
-    own, missing = source_videos.c, without_gold_master()
-    for state, chosen in ((WorkState.WAITING, own.gold_master_error.is_(None)), (WorkState.FAILED, own.gold_master_error.is_not(None))):
-        count, oldest = connection.execute(select(func.count(), func.min(own.state_changed_at)).where(missing, chosen)).one()
-        yield Queue(GOLD_MASTER.asset, state, int(count), oldest)
+    counts = counted_videos(connection)
+    for state, to_make in ((WorkState.WAITING, GoldMasterToMake.WAITING), (WorkState.FAILED, GoldMasterToMake.FAILED)):
+        count, _ = gold_masters_to_make(counts, to_make)
+        first = first_without_gold_master(to_make, source_videos.c.state_changed_at).limit(1)
+        yield Queue(GOLD_MASTER.asset, state, count, connection.scalar(first) if count else None)
 
 
 def without_gold_master() -> ColumnElement[bool]:
@@ -96,6 +95,14 @@ def without_gold_master() -> ColumnElement[bool]:
     own = source_videos.c
     there = own.gold_master_filepath.is_(None) & own.duplicate_of_id.is_(None) & own.original_filepath.is_not(None)
     return there & (own.state != SourceVideoState.DELETED.value)
+
+
+def first_without_gold_master(to_make: GoldMasterToMake, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Those that wait for their gold master, or that have failed, in the order of their ids: an index gives this order, and whoever was
+    submitted first has nearly always waited longest."""
+    failed = source_videos.c.gold_master_error.is_not(None)
+    query = select(*columns).where(without_gold_master(), failed if to_make is GoldMasterToMake.FAILED else ~failed)
+    return query.order_by(source_videos.c.id)
 
 
 def _further_exports(connection: Connection) -> Iterator[Queue]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -26,6 +27,7 @@ from resources.postgres.room_waits import WaitsByAsset
 from resources.postgres.room_waits import waits_of as room_waits_of
 from resources.postgres.site_turns import waits_of
 from resources.postgres.source_clocks import brief_facts
+from resources.postgres.source_video_counts import counted_videos
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, is_there, video_of_row
 from resources.postgres.source_video_words import have_words
 from resources.postgres.stage_progress import ProgressByAsset, progress_of
@@ -139,21 +141,20 @@ class SourceVideoLists:
         ]  # fmt: skip
 
     def counts(self, *, text: str = "", only: int | None = None) -> VideoCounts:
+        """All of them by the stored counts; those that are chosen are counted."""
         is_duplicate = _video.duplicate_of_id.is_not(None)
-        query = (
-            select(_video.state, is_duplicate, func.count())
-            .where(*_matching(text, only))
-            .group_by(_video.state, is_duplicate)
-            .order_by(func.count().desc(), _video.state)
-        )
+        found: Counter[tuple[SourceVideoState, bool]] = Counter()
         with self._database.read() as connection:
-            rows = list(connection.execute(query))
-        by_state = {SourceVideoState(state): count for state, duplicate, count in rows if not duplicate}
-        return VideoCounts(by_state, sum(count for _, duplicate, count in rows if duplicate))
-
-    def count(self) -> int:
-        with self._database.read() as connection:
-            return connection.execute(select(func.count()).select_from(source_videos).where(is_there())).scalar_one()
+            if text or only is not None:
+                query = select(_video.state, is_duplicate, func.count()).where(*_matching(text, only)).group_by(_video.state, is_duplicate)
+                found.update({(SourceVideoState(state), duplicate): count for state, duplicate, count in connection.execute(query)})
+            else:
+                for one in counted_videos(connection):
+                    if one.state is not SourceVideoState.DELETED:
+                        found[one.state, one.is_duplicate] += one.source_videos
+        often = sorted(found.items(), key=lambda one: (-one[1], one[0][0].value))
+        by_state = {state: count for (state, duplicate), count in often if not duplicate}
+        return VideoCounts(by_state, sum(count for (_, duplicate), count in often if duplicate))
 
     def titles(self, *, text: str = "", limit: int) -> dict[int, str]:
         """Id -> title of the newest source videos that have the words in their title, address, facts or subtitles, or this id."""

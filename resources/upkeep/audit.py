@@ -16,6 +16,7 @@ from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_counts import count_problems
 from resources.postgres.clip_store import ClipArtifact
 from resources.postgres.database import Database
+from resources.postgres.source_video_counts import count_problems as video_count_problems
 from resources.postgres.source_video_store import is_there
 from resources.postgres.tables import clip_artifacts, clips, source_videos
 
@@ -32,6 +33,7 @@ def audit(database: Database, objects: ObjectStore) -> list[str]:
         said = [
             *_capped(_coverage_problems(connection), "clips do not cover their source videos"),
             *_capped(count_problems(connection), "counts are wrong"),
+            *_capped(video_count_problems(connection), "counts of source videos are wrong"),
         ]
     with database.begin() as connection:
         # List the objects first, then read the rows: objects that are stored in between are not in the list, and those in the list have

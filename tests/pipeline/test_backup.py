@@ -28,10 +28,12 @@ from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_connections import make_dagster_tables
 from resources.orchestrator.dagster_resources import shared_database
 from resources.postgres import embedded_postgres
+from resources.postgres.clip_counts import count_problems as clip_count_problems
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database, dagster_database_url, open_database
 from resources.postgres.making_store import MakingStore
 from resources.postgres.migrations import downgrade, known_revisions, upgrade
+from resources.postgres.source_video_counts import count_problems as video_count_problems
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit, coverage_problems
 from resources.upkeep.backup import DAGSTER, HEATERS, lines_of, make_backup, one_moment
@@ -256,6 +258,7 @@ def test_a_backup_of_an_older_revision_is_migrated_and_a_clip_whose_file_is_lost
         assert [clip.state for clip in ClipStore(now).load_live(first.source_video_id)] == [C.REVIEW_APPROVED, C.EXPORTED, C.EXPORTED]
         with now.read() as connection:
             assert connection.scalar(text("select told_to from alerts")) == []
+            assert [*clip_count_problems(connection), *video_count_problems(connection)] == [], "also what no backup of 0040 has"
         now.dispose()
 
 

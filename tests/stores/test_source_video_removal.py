@@ -107,7 +107,7 @@ def test_everything_of_it_is_gone_and_what_people_did_stays(database: Database, 
         videos.load(source_video_id)
     assert source_video_id not in {video.id for video in videos.load_all()}
     lists = SourceVideoLists(database)
-    assert lists.count() == 9
+    assert lists.counts().total == 9
     assert source_video_id not in {listed.video.id for listed in lists.newest(limit=100)}
     assert source_video_id not in {one.id for one in lists.all_overviews()}
     assert source_video_id not in {**lists.titles(limit=100), **lists.titles_of([source_video_id])}
