@@ -92,7 +92,8 @@ def make_gold_master(
             path = folder / "master.mkv"
             hidden = hidden_tags(original, kept, name=video.title)
             clock = FactsStore(database).load(source_video_id).usable_source_time(video.frame_rate)
-            start = clock.start if clock is not None else None
+            # Matroska says the timecode as a text without its rate, so it counts at that of the picture.
+            start = clock.at_rate_of(facts.video.average_frame_rate).start if clock is not None else None
             made = write_gold_master(original, facts, path, called=video.title, without_tags=hidden, timecode=start, report=report)
             sha256, byte_size = file_sha256(path), path.stat().st_size
             if (

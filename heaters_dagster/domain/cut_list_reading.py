@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 from itertools import pairwise
@@ -51,12 +51,28 @@ class ReadEdit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadCutList:
-    """What a file says. rate: of its counts and frames, None for that of the source video. notes: what was left out, a sentence each."""
+    """What a file says. rate: of its counts and frames, None for that of the source video. notes: what was left out, a sentence each.
+
+    day: counts after which they start again from 0, as written timecode does at midnight; None: they go on.
+    """
 
     counting: Counting
     edits: tuple[ReadEdit, ...]
     rate: Fraction | None = None
+    day: int | None = None
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFile:
+    """The file of a clip, which a list may name in place of that of the source video. Frames are those of the rate of its lists.
+
+    begins_at, length_frames: what it has of the source video. first_count: of the timecode of its first frame.
+    """
+
+    begins_at: int
+    length_frames: int
+    first_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +81,7 @@ class ReadFor:
 
     rate: of its lists. drop_frame: whether its timecode leaves out numbers. first_count: of the timecode of its frame 0.
     places: (n + 1,) where each frame, and the end, lies in frames of `rate`.
-    names: of its files, as lists may tell them.
+    names: of its files, as lists may tell them. clip_files: of its clips, by such names in lower case (`str.casefold`).
     """
 
     rate: Fraction
@@ -73,6 +89,7 @@ class ReadFor:
     first_count: int
     places: NDArray[np.int64]
     names: frozenset[str] = frozenset()
+    clip_files: Mapping[str, ClipFile] = field(default_factory=dict)
 
     @property
     def frame_count(self) -> int:
@@ -114,9 +131,10 @@ def lines_of(text: str) -> list[str]:
 
 def cuts_of(read: ReadCutList, video: ReadFor) -> FoundCuts:
     """The frames of `video` where the edits of a list begin and end. Raises BadRequestError, with the place in the file."""
-    edits, notes = _of_this_video(read.edits, video.names)
+    edits, notes = _of_this_video(read.edits, {*video.names, *video.clip_files})
     if not edits:
         raise BadRequestError("the list has no edit with a picture")
+    edits = _in_source(read, edits, video)
     base, told = _base(read, edits, video)
     found: set[int] = set()
     for edit in edits:
@@ -149,6 +167,45 @@ def _of_this_video(edits: Sequence[ReadEdit], names: Iterable[str]) -> tuple[Seq
         raise BadRequestError(f"the list has edits of {counted(len(files), 'file')} ({some}); none has a name of this source video")
     left = len(edits) - len(own)
     return own, [f"{counted(left, 'edit')} of other files {'is' if left == 1 else 'are'} left out."] if left else []
+
+
+def _in_source(read: ReadCutList, edits: Sequence[ReadEdit], video: ReadFor) -> list[ReadEdit]:
+    """The edits as if each named the file of the source video, in counts that go on after midnight."""
+    frames = (read.rate or video.rate) / video.rate
+    files = [next((found for name in edit.media if (found := video.clip_files.get(name.casefold()))), None) for edit in edits]
+    own = [edit for edit, file in zip(edits, files, strict=True) if file is None]
+    if read.counting is Counting.COUNT:
+        own = _after_midnight(own, video.first_count * frames, int(video.places[-1]) * frames, read.day)
+    placed, following = list[ReadEdit](), iter(own)
+    for edit, file in zip(edits, files, strict=True):
+        if file is None:
+            placed.append(next(following))
+        elif read.counting is Counting.SECONDS:
+            placed.append(_moved(edit, file.begins_at / video.rate))
+        else:
+            first, length = file.first_count * frames, file.length_frames * frames
+            (edit,) = _after_midnight([edit], first, length, read.day)
+            begins = first if first <= edit.start and edit.end <= first + length else 0
+            placed.append(_moved(edit, (file.begins_at + video.first_count) * frames - begins))
+    return placed
+
+
+def _moved(edit: ReadEdit, by: Fraction) -> ReadEdit:
+    return replace(edit, start=edit.start + by, end=edit.end + by)
+
+
+def _after_midnight(edits: Sequence[ReadEdit], first: Fraction, length: Fraction, day: int | None) -> list[ReadEdit]:
+    """The edits in counts that go on after midnight, where the timecode of their file passes it. first: its first count.
+
+    They stay as they are where they count from 0: then none begins before midnight, and some lie further on than the file goes after it.
+    """
+    edges = [edge for edit in edits for edge in (edit.start, edit.end)]
+    if not edges or day is None or first + length <= day or first + length - day < max(edges) < first:
+        return list(edits)
+    return [
+        replace(edit, start=edit.start + (day if edit.start < first else 0), end=edit.end + (day if edit.end < first else 0))
+        for edit in edits
+    ]
 
 
 def _base(read: ReadCutList, edits: Sequence[ReadEdit], video: ReadFor) -> tuple[int, list[str]]:

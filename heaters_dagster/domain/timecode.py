@@ -152,6 +152,17 @@ class SourceTime:
         """That of a clip whose first frame begins `seconds` after frame 0."""
         return SourceTime.from_count(self.count_at(seconds), self.rate, drop_frame=self.drop_frame, reel=self.reel)
 
+    def at_rate_of(self, frame_rate: Fraction) -> SourceTime:
+        """The same in numbers of each picture, where pictures with this average rate come several times in a number of the timecode.
+
+        For files that say a timecode without its rate: whoever reads them counts at the rate of the pictures.
+        """
+        rate = common_rate(frame_rate)
+        times = rate / self.rate
+        if times.denominator != 1 or times < 2:
+            return self
+        return SourceTime.from_count(self.first_frame * times.numerator, rate, drop_frame=self.drop_frame, reel=self.reel)
+
     def seconds_of(self, text: str) -> Fraction:
         """How long after frame 0 the timecode `text` begins, at least 0: one that seems to lie before it is of the next day.
 

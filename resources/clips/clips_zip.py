@@ -114,7 +114,6 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     named: dict[int, str] = {}
     timecodes = timecodes_of(approved, clocks_of([video.id], database=database), FrameIndexes(objects))
     for clip in approved:
-        name = f"{title} clip {clip.sequence:03d}"
         about: dict[str, Any] = {
             "clip": clip.sequence,
             "clip_id": clip.id,
@@ -140,7 +139,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
             if export.key is None or found is None:
                 continue
             is_first = export.key == clip.clip_filepath
-            file = name + ("" if is_first else f" {export.profile}") + PurePosixPath(export.key).suffix
+            file = name_in_zip(video.title, clip.sequence, ("" if is_first else f" {export.profile}") + PurePosixPath(export.key).suffix)
             files.append(ZippedFile(file, export.key, found.byte_size))
             about["exports"].append({"profile": export.profile, "file": file, "proof": dict(export.manifest)})
             if is_first:
@@ -201,6 +200,11 @@ def _facts_of(known: SourceFacts) -> dict[str, Any]:
     """What is known of the source video, without what is about files of Heaters."""
     about_files = {"thumbnail_filepath", "quality"}
     return {name: json_of_value(value) for name, value in known.said().items() if name not in about_files}
+
+
+def name_in_zip(title: str, sequence: int, ending: str) -> str:
+    """The name of a clip's file in the zip of its source video."""
+    return f"{file_name(title)} clip {sequence:03d}{ending}"
 
 
 def file_name(title: str) -> str:

@@ -10,20 +10,22 @@ import numpy as np
 
 from heaters_dagster.domain import cuts
 from heaters_dagster.domain.cut_list_rates import drops_frames, first_count, frame_places
-from heaters_dagster.domain.cut_list_reading import MOST_LIST_BYTES, FoundCuts, ReadFor, cuts_of, decoded
+from heaters_dagster.domain.cut_list_reading import MOST_LIST_BYTES, ClipFile, FoundCuts, ReadFor, cuts_of, decoded
 from heaters_dagster.domain.cut_lists import CutListFormat
 from heaters_dagster.domain.cuts import Change
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError
-from heaters_dagster.domain.source_facts import SourceFacts
+from heaters_dagster.domain.timecode import SourceTime
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
-from resources.clips.cut_list_writer import list_rate, submitted_path
+from resources.clips.clips_zip import name_in_zip
+from resources.clips.cut_list_writer import list_rate, place_of_file, submitted_path
 from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_rows import Clip, review_clip
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.cut_imports import decided_on
 from resources.postgres.database import Database
+from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 
@@ -74,7 +76,7 @@ def previewed(
         raise NotFoundError(f"source video {source_video_id} has no clips yet (its state: {video.state}), so no cuts can be imported")
     try:
         assert chosen.read is not None
-        read_for = _read_for(video, live, FactsStore(database).load(source_video_id), objects, settings)
+        read_for = _read_for(video, live, database, objects, settings)
         found: FoundCuts = cuts_of(chosen.read(text, read_for), read_for)
     except BadRequestError as error:
         raise BadRequestError(f"{path.name}: {error}") from error
@@ -115,8 +117,8 @@ def _format(name: str | None, path: Path, text: str) -> CutListFormat:
     raise BadRequestError(f"{path.name}: its ending {suffix!r} tells no format that can be read: choose one with --format ({told})")
 
 
-def _read_for(video: SourceVideo, live: list[Clip], facts: SourceFacts, objects: ObjectStore, settings: Settings) -> ReadFor:
-    indexes = FrameIndexes(objects)
+def _read_for(video: SourceVideo, live: list[Clip], database: Database, objects: ObjectStore, settings: Settings) -> ReadFor:
+    indexes, facts = FrameIndexes(objects), FactsStore(database).load(video.id)
     index = indexes.load(video.id)
     rate, _ = list_rate(video, live, indexes)
     time = facts.usable_source_time(video.frame_rate)
@@ -132,4 +134,24 @@ def _read_for(video: SourceVideo, live: list[Clip], facts: SourceFacts, objects:
         first_count=first_count(time, rate),
         places=frame_places(pts, index.header.time_base, rate),
         names=frozenset(names | {PurePosixPath(name).stem for name in names}),
+        clip_files=_clip_files(video, live, database, indexes, time, rate),
     )
+
+
+def _clip_files(
+    video: SourceVideo, live: list[Clip], database: Database, indexes: FrameIndexes, time: SourceTime | None, rate: Fraction
+) -> dict[str, ClipFile]:
+    """The exported files of clips, by the names that they have in lists: those of the object store, and those in the zip of clips."""
+    with_file = [clip for clip in live if clip.clip_filepath is not None]
+    exports = ExportStore(database).of_clips([clip.id for clip in with_file])
+    found: dict[str, ClipFile] = {}
+    for clip in with_file:
+        assert clip.clip_filepath is not None
+        place = place_of_file(clip, exports[clip.id], rate, indexes)
+        began = place.start - round(Fraction(live[0].start_time_seconds) * rate)
+        count = first_count(time.beginning_at(began / rate), rate) if time is not None else 0
+        stored = PurePosixPath(clip.clip_filepath)
+        for name in (stored.name, name_in_zip(video.title, clip.sequence, stored.suffix)):
+            file = ClipFile(place.start, place.length, count)
+            found |= {name.casefold(): file, PurePosixPath(name).stem.casefold(): file}
+    return found

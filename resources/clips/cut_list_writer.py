@@ -22,13 +22,13 @@ from heaters_dagster.domain.cut_lists import (
     timeline_range,
     verdict,
 )
-from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotFoundError
+from heaters_dagster.domain.errors import HeatersError, NotFoundError
 from heaters_dagster.domain.frame_index import FrameIndexHeader
 from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind
 from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.subtitles import AUTOMATIC, PERSON, Line
-from heaters_dagster.domain.timecode import SourceTime, common_rate, read_timecode
+from heaters_dagster.domain.timecode import SourceTime
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
@@ -36,7 +36,8 @@ from resources.clips.source_times import timecodes_of
 from resources.media.constant_rate import write_constant_rate
 from resources.media.first_look import MediaProbe
 from resources.media.frame_index_reader import FrameIndexes
-from resources.media.proxy_bytes import media_input, open_proxy
+from resources.media.proxy_bytes import open_proxy
+from resources.media.timecode_reader import timecode_of_made
 from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
 from resources.postgres.clip_store import Clip, ClipStore
@@ -151,7 +152,7 @@ def gathered_cut_list(
         times = {clip.id: timecode_in_file(objects, clip.clip_filepath, rate) for clip in listed}
         drops = any(drops_frames(one, rate) for one in times.values())
         exports = ExportStore(database).of_clips([clip.id for clip in listed])
-        held = {clip.id: _place_of_file(clip, exports[clip.id], rate, indexes) for clip in listed}
+        held = {clip.id: place_of_file(clip, exports[clip.id], rate, indexes) for clip in listed}
         of_clips = _of_clips(listed, whole, rate, times, held, choices, objects)
     source = CutListSource(
         id=video.id,
@@ -220,19 +221,9 @@ def _time_of_file(video: SourceVideo, facts: SourceFacts, kind: MediaKind, objec
 
 def timecode_in_file(objects: ObjectStore, key: str | None, frame_rate: Fraction) -> SourceTime | None:
     """The timecode in a file that Heaters made; None without one, and for a file that cannot be read now, as in cold storage."""
-    if key is None:
-        return None
     try:
-        with av.open(media_input(open_proxy(objects, key))) as container:
-            tags = [container.metadata, *(stream.metadata for stream in container.streams)]
+        return timecode_of_made(open_proxy(objects, key), frame_rate) if key is not None else None
     except (HeatersError, av.FFmpegError, OSError):
-        return None
-    text = next((value for one in tags for name, value in one.items() if name.lower() == "timecode"), None)
-    rate = common_rate(frame_rate)
-    try:
-        read = read_timecode(text, rate, mend=True) if text else None
-        return SourceTime.from_count(read.frame, rate, drop_frame=read.drop_frame) if read else None
-    except BadRequestError:
         return None
 
 
@@ -326,7 +317,7 @@ def _of_clips(
     return found
 
 
-def _place_of_file(clip: Clip, exports: Sequence[ClipExport], rate: Fraction, indexes: FrameIndexes) -> TimelineRange:
+def place_of_file(clip: Clip, exports: Sequence[ClipExport], rate: Fraction, indexes: FrameIndexes) -> TimelineRange:
     """What the exported file of a clip has of the source video: all of the clip, or without the transitions at its ends."""
     told = next((export.manifest for export in exports if export.key == clip.clip_filepath), {})
     start, end = told.get("start_frame", clip.start_frame), told.get("end_frame", clip.end_frame)

@@ -8,6 +8,7 @@ Source: QuickTime File Format Specification, "Timecode media"; ISO/IEC 14496-12,
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -26,6 +27,7 @@ from heaters_dagster.domain.timecode import (
     read_timecode,
     timeline_rate,
 )
+from resources.media.proxy_bytes import RangeFile, media_input
 
 _DROP_FRAME, _COUNTER = 0x1, 0x8
 _CONTAINERS = frozenset({b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"tref", b"udta", b"gmhd", b"tmcd"})
@@ -120,16 +122,34 @@ class _Damaged(Exception):
     """The boxes make no sense."""
 
 
-def tmcd_of(path: Path, first_frame_seconds: float) -> TimecodeTrack | None:
+def tmcd_of(source: Path | RangeFile, first_frame_seconds: float) -> TimecodeTrack | None:
     """What the timecode track says of the moment at which the first frame is shown; None when it is no MOV or MP4 file, or is damaged."""
-    with path.open("rb") as file:
+    with source.open("rb") if isinstance(source, Path) else source.opened() as file:
         with suppress(_Damaged, struct.error, IndexError, OverflowError):
             return _Movie(file).timecode(first_frame_seconds)
     return None
 
 
+def timecode_of_made(source: Path | RangeFile, frame_rate: Fraction) -> SourceTime | None:
+    """The timecode of the first frame of a proxy, a gold master or the file of a clip; None without one.
+
+    frame_rate: of its pictures, at which a timecode counts that is there as text only. A track says its own rate: it may count 25 where
+    there are 50 pictures a second. Raises av.FFmpegError, OSError, HeatersError when the file cannot be read.
+    """
+    import av
+
+    with av.open(media_input(source)) as container:
+        picture = next(iter(container.streams.video), None)
+        begins = picture.start_time * picture.time_base if picture and picture.start_time and picture.time_base else Fraction(0)
+        tags = [{key.lower(): value for key, value in one.metadata.items()} for one in (container, *container.streams)]
+    track = tmcd_of(source, float(begins))
+    if track is not None and track.time is not None:
+        return track.time
+    return next((time for one in tags if (text := one.get("timecode")) and (time := _of_text(text, common_rate(frame_rate), []))), None)
+
+
 class _Movie:
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | io.RawIOBase) -> None:
         self._file = file
         self._boxes_left = _MOST_BOXES
         if self._read(4, 8)[:4] not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from heaters_dagster.domain.cut_list_rates import frame_places
-from heaters_dagster.domain.cut_list_reading import ReadFor, cuts_of, decoded
+from heaters_dagster.domain.cut_list_reading import ClipFile, ReadFor, cuts_of, decoded
 from heaters_dagster.domain.errors import BadRequestError
-from heaters_dagster.domain.timecode import read_timecode
+from heaters_dagster.domain.timecode import read_timecode, timecode
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from tests.domain.test_cut_lists_read_back import EDGES, NTSC, RATES, listed, source_at
 
@@ -218,6 +218,25 @@ def test_a_list_with_handles_says_that_its_edits_overlap() -> None:
     assert chosen.read is not None
     found = cuts_of(chosen.read(chosen.write(source, listed(EDGES, Fraction(25))), video), video)
     assert found.notes == ("5 edits begin inside another one (line 9), as in a list with handles: each edge becomes a cut.",)
+
+
+def test_a_list_whose_timecode_passes_midnight_is_read_also_where_it_counts_from_zero() -> None:
+    rate = NTSC[1]
+    begin = read_timecode("23:59:58;00", rate, drop_frame=True).frame
+    video = video_at(rate, drop=True, frames=300, begin=begin)
+    for first, cut, end in (("23:59:58;00", "23:59:59;29", "00:00:07;29"), ("00:00:00;00", "00:00:01;29", "00:00:09;29")):
+        assert imported("edl", edl(event(1, first, cut), event(2, cut, end)), video) == (59, 299)
+    assert imported("edl", edl(event(1, "00:00:00;10", "00:00:01;00")), video) == (70, 90), "all of it after midnight"
+
+
+def test_a_list_may_name_the_files_of_clips() -> None:
+    rate = Fraction(25)
+    files = {"film clip 002.mp4": ClipFile(100, 50, 1_000), "film clip 003.mp4": ClipFile(150, 50, 1_050)}
+    video = video_at(rate, frames=200, begin=900, clip_files=files)
+    for first in (1_010, 10):  # by the file's timecode, and from 0
+        starts = [timecode(first + more, rate) for more in (0, 20)]
+        named = [event(1, *starts), "* FROM CLIP NAME: Film clip 002.MP4", event(2, *starts), "* FROM CLIP NAME: another.mp4"]
+        assert imported("edl", edl(*named), video) == (110, 130)
 
 
 def test_clips_of_older_fcpxml_are_read_by_their_video() -> None:

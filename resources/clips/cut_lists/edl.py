@@ -22,7 +22,7 @@ from heaters_dagster.domain.cut_lists import (
 )
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import delivered
-from heaters_dagster.domain.timecode import DROP_FRAME_RATES, read_timecode
+from heaters_dagster.domain.timecode import DROP_FRAME_RATES, frames_per_day, read_timecode
 from heaters_dagster.domain.words import counted
 
 #: Event numbers of a CMX 3600 list have three digits.
@@ -95,6 +95,7 @@ def read_edl(text: str, video: ReadFor) -> ReadCutList:
     Each timecode counts as the sign before its frames says; where that is a colon, as FCM says, and without FCM as the source video does.
     """
     drop: bool | None = None
+    day = frames_per_day(video.rate, drop_frame=video.drop_frame)
     edits: list[ReadEdit] = []
     retimed, taken = 0, False
     for number, line in enumerate(lines_of(text), start=1):
@@ -106,7 +107,7 @@ def read_edl(text: str, video: ReadFor) -> ReadCutList:
             if reel.upper() in _EMPTY_REELS or not ("V" in channels or channels.startswith("B")):
                 continue
             start, end, record, record_end = (_count(event[part], where, video, drop) for part in (5, 6, 7, 8))
-            retimed += end - start != record_end - record
+            retimed += (end - start - record_end + record) % day != 0
             # The first line of a transition has the shot that goes, without length.
             if end != start:
                 taken = True
@@ -117,7 +118,7 @@ def read_edl(text: str, video: ReadFor) -> ReadCutList:
         elif re.match(r"\s*\d+\s+\S+\s+\S+\s+[CDWK]", line):
             raise BadRequestError(f"{where}: an event has four timecodes HH:MM:SS:FF: {line.strip()[:80]!r}")
     told = f"{counted(retimed, 'edit')} {'plays' if retimed == 1 else 'play'} at another speed: the frames of the source are taken."
-    return ReadCutList(counting=Counting.COUNT, edits=tuple(edits), rate=video.rate, notes=(told,) if retimed else ())
+    return ReadCutList(counting=Counting.COUNT, edits=tuple(edits), rate=video.rate, day=day, notes=(told,) if retimed else ())
 
 
 def _count(text: str, where: str, video: ReadFor, drop: bool | None) -> int:
