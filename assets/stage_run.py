@@ -114,6 +114,7 @@ class StageRun:
             ):
                 if not self._tagged:
                     self._tag_run()
+                    RoomWaitStore(self._database.get()).forget([(self.source_video_id, self.stage)])
                 yield
         except dg.Failure as failure:
             self._tell(failure)

@@ -6,12 +6,10 @@ what is due, as everywhere. When this process is killed, the next `heaters proce
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -19,6 +17,7 @@ from typing import Any
 
 import dagster as dg
 
+from heaters_dagster.commands.interrupts import heeded_interrupts
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_tried
 from heaters_dagster.domain.errors import NotFoundError
@@ -155,9 +154,10 @@ def process_due(
     runs: list[RunDone] = []
     without_effect: Counter[tuple[RunWanted, VideoFacts]] = Counter()
     waiting = False
-    with _terminated_like_interrupted(), open_instance(settings) as instance, work.attempt("process") as held, progress_shown_by(report):
+    with heeded_interrupts() as heed, open_instance(settings) as instance, work.attempt("process") as held, progress_shown_by(report):
         engine = _Engine(definitions, instance, {PROCESS_TAG: process_tag(settings.host_name, held.name)})
         while True:
+            heed()
             # Read before the look: a site's pause that ends between the two would else be seen by neither, and due work would be left.
             count, site = _waiting_for_sites(database, only)
             outlook = settled_look(instance, settings, database, is_daemon=False, only=only)
@@ -266,19 +266,6 @@ def _why(result: dg.ExecuteInProcessResult) -> str:
         if failure.error is not None:
             return str(failure.error.message).strip()
     return f"run {result.run_id} failed before its first step; its page in the Dagster UI says more"
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends the current work, and its ffmpeg, in the same way as Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> None:

@@ -133,12 +133,15 @@ def archive(clips: Clips = None, video: Video = None, every: All = False, review
 
 
 @app.command(epilog=example("review group 3:15"))
-def group(clip: Clip_, reviewer: As = None, as_json: AsJson = False) -> None:
-    """Group a clip with the one before it: both are approved and belong together."""
-    with opened_reviews(load_settings()) as reviews:
-        show_result(
-            reviews.group(clip_ids(reviews.names, [clip])[0], reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json
-        )
+def group(clip: Clip_, yes: Yes = False, reviewer: As = None, as_json: AsJson = False) -> None:
+    """Group a clip with the one before it: both are approved and belong together. Gold masters in cold storage: as for approve."""
+    settings = load_settings()
+    with opened_reviews(settings) as reviews:
+        chosen, name = clip_ids(reviews.names, [clip])[0], reviewer_name(reviews.reviewers, reviewer)
+        with opened_database(settings) as database:
+            grouped = reviews.foreseen_group(chosen, reviewer=name)
+            agree_to_decision(grouped, settings, database, yes=yes, undone="Nothing was grouped")
+        show_result(reviews.group(chosen, reviewer=name), reviews.names, as_json)
 
 
 @app.command(epilog=example("review undo"))

@@ -96,7 +96,8 @@ def renew_waiting(runs: Responsibility, leases: RunLeases) -> None:
 def settle_waits(outlook: Outlook, database: Database, *, only: Collection[int] | None = None) -> None:
     """Store which stages wait for room, where the words have changed, and forget those that do not wait any more.
 
-    What a run that has not ended has stored stays: it may have found too little room a moment ago. only: the source videos of the look.
+    What a run that has not ended has stored stays: it may have found too little room a moment ago. So does what another machine has found
+    a moment ago, until a stage begins there or elsewhere. only: the source videos of the look.
     """
     store, waits = RoomWaitStore(database), {(int(run.partition_key), wait.asset): wait for run, wait in outlook.waiting.items()}
     known = outlook.waits_known
@@ -107,9 +108,10 @@ def settle_waits(outlook: Outlook, database: Database, *, only: Collection[int] 
             new.setdefault(source_video_id, []).append(wait)
     store.put(new)
     if outlook.problem is None:
-        in_flight = {(int(key), asset) for asset, key in outlook.in_flight}
-        looked_at = [key for key in known if only is None or key[0] in only]
-        store.forget([key for key in looked_at if key not in waits and key not in in_flight])
+        stays = waits.keys() | {(int(key), asset) for asset, key in outlook.in_flight}
+        wanted = {(int(run.partition_key), asset) for run in outlook.wanted for asset in run.assets}
+        stays |= {key for key in wanted & known.keys() if known[key].was_just_found_elsewhere}
+        store.forget([key for key in known if key not in stays and (only is None or key[0] in only)])
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from heaters_dagster.domain.disk_room import DividedRoom, RoomWait, divided, still_to_be_promised
-from heaters_dagster.domain.due import RETRY_AFTER_SECONDS, RunWanted, VideoFacts, wanted_runs
+from heaters_dagster.domain.due import RunWanted, VideoFacts, wanted_runs
 from heaters_dagster.domain.run_queues import helper_runs
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, CLIP_STAGES, Job, WorkState, with_states
 from heaters_dagster.orchestration.dead_runs import Responsibility, assets_in_flight, canceled_by_people, death, responsibility, unfinished
@@ -149,11 +149,13 @@ def _with_room(
 ) -> DividedRoom:
     """Which of the wanted runs have room on this machine's disk, after those that were asked for and have not begun to use theirs.
 
-    What another machine has found to have no room there is tried again after a while, because this one cannot see its disk.
+    What another machine has found to have no room there is tried again after a while, because this one cannot see its disk. With a broker
+    at once: the worker that has no room takes no more runs until it has, so another worker may do it.
     """
     if not wanted:
         return DividedRoom(())
-    elsewhere = {key: one.wait for key, one in known.items() if not one.is_here and one.seconds < RETRY_AFTER_SECONDS}
+    is_held = settings.broker_url is None
+    elsewhere = {key: one.wait for key, one in known.items() if is_held and one.was_just_found_elsewhere}
     held = {run: wait for run in wanted for asset in run.assets if (wait := elsewhere.get((int(run.partition_key), asset))) is not None}
     here = {(str(source_video_id), asset): one.wait.bytes_needed for (source_video_id, asset), one in known.items() if one.is_here}
     media = {key: video.media for key, video in facts.items()}

@@ -179,15 +179,7 @@ class ReviewStore:
 
         Raises VerdictStandsError, with the name, when somebody has skipped or archived one of the two.
         """
-
-        def decide(transaction: ReviewTransaction) -> Change:
-            transaction.lock_clips([clip_id], expected_version, beside=PREVIOUS, alone=True)
-            try:
-                return review.group(transaction.clips(), clip_id)
-            except VerdictStandsError as error:
-                raise VerdictStandsError(error.clip_id, error.verdict, by=transaction.last_changed_by(error.clip_id)) from None
-
-        return self._act(reviewer, request_key, decide)
+        return self._act(reviewer, request_key, _grouped(clip_id, expected_version))
 
     def add_cut_point(
         self,
@@ -302,15 +294,19 @@ class ReviewStore:
 
         Raises what they raise.
         """
-        chosen = _next(action, None, with_facts=False)
-        try:
-            with self._database.begin() as connection:
-                transaction = ReviewTransaction(connection, lock_reviewer(connection, reviewer).id)
-                entry = chosen(transaction)
-                returned = review.undone if action is ReviewAction.UNDO else review.redone
-                raise _Foreseen(entry.id, transaction.record(returned(*transaction.reopen(entry, action)), None).clips)
-        except _Foreseen as seen:
-            return seen.action_id, seen.clips
+        chosen, entries = _next(action, None, with_facts=False), list[LedgerEntry]()
+
+        def decide(transaction: ReviewTransaction) -> Change:
+            entries.append(chosen(transaction))
+            returned = review.undone if action is ReviewAction.UNDO else review.redone
+            return returned(*transaction.reopen(entries[0], action))
+
+        clips = self._foreseen(reviewer, decide)
+        return entries[0].id, clips
+
+    def foreseen_group(self, clip_id: int, *, reviewer: str) -> tuple[Clip, ...]:
+        """The clips as `group` would leave them now. Nothing is done. Raises what `group` raises."""
+        return self._foreseen(reviewer, _grouped(clip_id, None))
 
     def history(
         self,
@@ -382,6 +378,14 @@ class ReviewStore:
         assert result is not None
         return result
 
+    def _foreseen(self, reviewer: str, decide: Callable[[ReviewTransaction], Change]) -> tuple[Clip, ...]:
+        try:
+            with self._database.begin() as connection:
+                transaction = ReviewTransaction(connection, lock_reviewer(connection, reviewer).id)
+                raise _Foreseen(transaction.record(decide(transaction), None).clips)
+        except _Foreseen as seen:
+            return seen.clips
+
     def _act_if(self, reviewer: str, request_key: str | None, decide: Callable[[ReviewTransaction], Change | None]) -> ReviewResult | None:
         _check_request_key(request_key)
         with self._database.begin() as connection:
@@ -396,9 +400,20 @@ class ReviewStore:
 class _Foreseen(Exception):
     """Ends a transaction whose outcome was only to be looked at."""
 
-    def __init__(self, action_id: int, clips: tuple[Clip, ...]) -> None:
-        super().__init__(action_id)
-        self.action_id, self.clips = action_id, clips
+    def __init__(self, clips: tuple[Clip, ...]) -> None:
+        super().__init__()
+        self.clips = clips
+
+
+def _grouped(clip_id: int, expected_version: ExpectedVersion) -> Callable[[ReviewTransaction], Change]:
+    def decide(transaction: ReviewTransaction) -> Change:
+        transaction.lock_clips([clip_id], expected_version, beside=PREVIOUS, alone=True)
+        try:
+            return review.group(transaction.clips(), clip_id)
+        except VerdictStandsError as error:
+            raise VerdictStandsError(error.clip_id, error.verdict, by=transaction.last_changed_by(error.clip_id)) from None
+
+    return decide
 
 
 def _named(action_id: int) -> Callable[[ReviewTransaction], LedgerEntry]:

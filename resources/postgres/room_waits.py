@@ -1,6 +1,7 @@
 """Which stages wait for room on the disk, where pages, commands and all machines can read it.
 
-A stage that finds too little room writes it, and so does every look that holds back a run. Whoever finds room again takes it away.
+A stage that finds too little room writes it, and so does every look that holds back a run. A stage that begins takes it away, and so does a
+look that finds room on its machine, or nothing to do any more.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, and_, func, or_, select, true
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.disk_room import RoomWait
-from heaters_dagster.domain.due import RunWanted
+from heaters_dagster.domain.due import RETRY_AFTER_SECONDS, RunWanted
 from resources.postgres.conditions import among
 from resources.postgres.database import Database
 from resources.postgres.ingest_tables import room_waits
@@ -31,6 +32,11 @@ class KnownWait:
     wait: RoomWait
     is_here: bool
     seconds: float
+
+    @property
+    def was_just_found_elsewhere(self) -> bool:
+        """Another machine has found it, so short a time ago that it still counts."""
+        return not self.is_here and self.seconds < RETRY_AFTER_SECONDS
 
 
 class RoomWaitStore:

@@ -170,6 +170,15 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         assert (code, clips.load(second.id).state) == (2, ClipState.REVIEW_SKIPPED)
         assert f"about {expensive:.2f} USD. Nothing was taken back" in said
 
+        with database.begin() as connection:  # as it is when its approval was taken back
+            connection.execute(text("update clips set state = 'pending_review' where id = :id"), {"id": second.id})
+        code, said = heaters("review", "group", f"{video.id}:2")
+        assert (code, clips.load(second.id).state) == (2, ClipState.PENDING_REVIEW), said
+        assert f"film: {cold}" in said
+        assert f"about {expensive:.2f} USD. Nothing was grouped" in said
+        code, said = heaters("review", "group", f"{video.id}:2", "--yes")
+        assert (code, clips.load(second.id).state) == (0, ClipState.REVIEW_APPROVED), said
+
         # Nobody has agreed to what follows: a person who takes back a decision on the page, and another version of the profile.
         with database.begin() as connection:
             connection.execute(text("delete from restore_agreements"))

@@ -228,6 +228,45 @@ def test_an_interrupt_ends_at_once_and_the_work_is_due_again(settings: Settings,
     assert SourceVideoStore(database).load(submitted.id).state is S.SCENES_DETECTED
 
 
+@pytest.mark.folder
+@pytest.mark.parametrize("in_background", [False, True])
+def test_a_signal_that_comes_as_a_run_ends_is_heeded_before_the_next_run(
+    settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_background: bool
+) -> None:
+    """Dagster forgets one that comes after the last step, and has SIGTERM ignored where a shell has Ctrl-C ignored."""
+    for number in range(2):
+        notes = tmp_path / f"notes-{number}.mp4"
+        notes.write_text(f"these are notes, not a video {number}\n" * 100)
+        SourceVideoStore(database).add(str(notes), f"notes {number}")
+    ended: list[RunDone] = []
+    stored = dg.DagsterInstance.handle_new_event
+
+    def handle(instance: dg.DagsterInstance, entry: dg.EventLogEntry, **more: object) -> object:
+        if not in_background and entry.dagster_event is not None and entry.dagster_event.event_type is dg.DagsterEventType.RUN_FAILURE:
+            signal.raise_signal(signal.SIGTERM)
+        return stored(instance, entry, **more)
+
+    def after(run: RunDone) -> None:
+        ended.append(run)
+        if in_background:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(dg.DagsterInstance, "handle_new_event", handle)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if in_background:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            process_due(settings, ended=after)
+        assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) is in_background
+        assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert [run.source_video_id for run in ended] == [1]
+    assert SourceVideoStore(database).load(2).state is S.NEW
+
+
 def test_bad_input_is_named_and_does_not_stop_the_rest(settings: Settings, database: Database, tmp_path: Path) -> None:
     bad = tmp_path / "notes.mp4"
     bad.write_text("these are notes, not a video\n" * 100)

@@ -712,6 +712,21 @@ def test_what_another_machine_found_to_have_no_room_is_tried_again_after_a_while
     assert RoomWaitStore(database).load() == {}
 
 
+def test_with_a_broker_what_one_worker_has_no_room_for_is_asked_for_again_at_once(
+    instance: dg.DagsterInstance, settings: Settings, database: Database
+) -> None:
+    """The worker without room takes no more, so that another does it. What it said stays until one begins, or nothing is to be done."""
+    settings = replace(settings, broker_url="redis://elsewhere")
+    video, done = video_in(database, S.NEW), video_in(database, S.DOWNLOADED)
+    waits, here = RoomWaitStore(database, host="elsewhere"), RoomWaitStore(database)
+    waits.put({one.id: [RoomWait("source_video", 5 * 10**9, 0)] for one in (video, done)})
+    for _ in range(2):
+        assert (video.id, "source_video") in [
+            (int(run.partition_key), run.assets[0]) for run in settled_look(instance, settings, database).wanted
+        ]
+        assert set(here.load()) == {(video.id, "source_video")}
+
+
 def test_a_watched_folder_brings_source_videos_with_their_partitions(
     instance: dg.DagsterInstance, settings: Settings, database: Database, tmp_path: Path
 ) -> None:

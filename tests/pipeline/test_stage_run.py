@@ -20,6 +20,7 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 
 from assets.failures import CANCELED
 from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.run_leases import LeaseState
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration.instance import open_instance
@@ -29,6 +30,7 @@ from heaters_dagster.settings import Settings
 from resources.orchestrator.dagster_storage import HeatersRunCoordinator, assets_of
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.run_leases import RunLeases
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.leased import SHORT_LEASE_SECONDS, expire
@@ -103,7 +105,9 @@ def test_one_bad_file_paints_one_asset_red_and_says_why_there(operator: Operator
     notes = tmp_path / "notes.mp4"
     notes.write_text("these are notes, not a video\n" * 100)
     video = SourceVideoStore(database).add(str(notes), "Notes of May")
+    RoomWaitStore(database, host="elsewhere").put({video.id: [RoomWait(asset, 1, 0) for asset in ("source_video", "gold_master")]})
     result = operator.run("ingest", video)
+    assert set(RoomWaitStore(database).load()) == {(video.id, "gold_master")}, "a stage that has begun does not wait any more"
     key, reason = str(video.id), "Notes of May is not a video: it holds text"
     assert failure_of(result) == reason
     assert {asset: operator.colour(asset, key) for asset in ("source_video", "proxy", "keyframe_offsets", "virtual_clips")} == {

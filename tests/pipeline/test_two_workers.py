@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +15,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from assets.exports import export_problems
+from heaters_dagster import cli
 from heaters_dagster.domain.audit import source_video_of_key
 from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
@@ -21,7 +24,7 @@ from heaters_dagster.domain.run_tags import LOST_TAG, PIECE_TAG
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration.dead_runs import unfinished
 from heaters_dagster.orchestration.instance import open_instance
-from heaters_dagster.settings import Settings
+from heaters_dagster.settings import Settings, load_settings
 from resources.media.frame_hashes import frame_hash
 from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
@@ -37,7 +40,7 @@ from tests.buckets import BucketServer
 from tests.media_files import ffmpeg, make_video
 from tests.pipeline_rows import reviews
 from tests.proxy_files import make_proxy_file
-from tests.two_hosts import Broker, Machine, OverTcp, eventually, has_names_of_its_own, machine, switched_on
+from tests.two_hosts import Broker, Machine, OverTcp, SmallDisk, eventually, has_names_of_its_own, machine, switched_on
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -168,6 +171,78 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
     for worker in workers:
         left = [path.name for path in worker.settings.work_folder.glob("*-*")]
         assert [name for name in left if not name.endswith(".continued")] == [], "what a download had begun is kept for a while"
+
+
+def test_a_worker_whose_disk_is_full_says_so_and_another_does_the_work(
+    database: Database, buckets: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No try is counted for it. When there is room again it goes on by itself."""
+    videos, clips = SourceVideoStore(database), ClipStore(database)
+    with Broker(tmp_path / "redis") as broker:
+        shared = Settings(
+            home=tmp_path, database_url=database.url, bucket=buckets.new_bucket(), s3_endpoint_url=buckets.url, secret_key="of-all",
+            broker_url=broker.url, machines=2, ingest_runs=1, detector="adaptive", embedding_model="no-such-model", embedding_fallback=True,
+        )  # fmt: skip
+        names = {"desk", "full", "other"}
+        desk, full, other = (machine(name, shared, tmp_path, others=sorted(names - {name})) for name in sorted(names))
+
+        def added(name: str, *, frames: int) -> int:
+            film = make_video(tmp_path / f"{name}.mp4", frames=frames, scenes=(12,), size=(160, 120))
+            buckets.client.upload_file(str(film), str(shared.bucket), f"incoming/{film.name}")
+            return videos.add(f"s3://{shared.bucket}/incoming/{film.name}", name).id
+
+        def is_cut_and_archived(one: int) -> bool:
+            row = videos.load(one)
+            return row.state is SourceVideoState.SCENES_DETECTED and row.gold_master_filepath is not None
+
+        with SmallDisk.under(full.settings.home) as disk, switched_on(desk, full, other):
+            if isinstance(disk, str):
+                pytest.skip(disk)
+            desk.start_desk()
+            full.start_worker()
+            first = added("first", frames=30)
+            full.wait_for_worker()
+            desk.wait_for_desk()
+            disk.fill()
+            desk.start_daemon()
+            eventually(lambda: full.said("the disk of full has too little room: source video"), f"not a word: {full.log.read_text()}")
+            (words,) = waits_in_status(shared, monkeypatch, capsys)
+            assert re.fullmatch(r"waits for room on the disk: needs [0-9.]+ [kM]?B, nothing is free", words)
+            assert no_try_was_counted(videos)
+            with open_instance(Settings(home=tmp_path / "eyes", database_url=database.url)) as instance:
+                other.start_worker()
+                eventually(lambda: is_cut_and_archived(first), f"the other one did not do the work: {other.log.read_text()[-3000:]}")
+                assert not full.said("the disk of full has room again")
+                eventually(lambda: not unfinished(instance), "runs are left that never end")
+                other.lose_power()
+                disk.make_room()
+                second = added("second", frames=40)
+                eventually(lambda: is_cut_and_archived(second), f"it did not go on: {full.log.read_text()[-3000:]}")
+                assert full.said("the disk of full has room again")
+                live = [clip for each in (first, second) for clip in clips.load_live(each)]
+                reviews(database).approve([clip.id for clip in live], reviewer="ada")
+                eventually(lambda: all(clips.load(clip.id).state is ClipState.EMBEDDED for clip in live), "not all is searchable")
+                eventually(lambda: not unfinished(instance), "runs are left that never end")
+                assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
+    assert no_try_was_counted(videos)
+    assert waits_in_status(shared, monkeypatch, capsys) == []
+    assert audit(database, open_object_store(shared)) == []
+
+
+def waits_in_status(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What `heaters status` says of source videos that wait for room."""
+    with monkeypatch.context() as patch:
+        for name, value in settings.to_environment().items():
+            patch.setenv(name, value)
+        load_settings.cache_clear()
+        capsys.readouterr()
+        assert cli.run(["status", "--json"]) == 0
+    load_settings.cache_clear()
+    return [row["waits"] for row in json.loads(capsys.readouterr().out) if row["waits"]]
+
+
+def no_try_was_counted(videos: SourceVideoStore) -> bool:
+    return all((row.attempts, row.error, row.gold_master_attempts) == (0, None, 0) for row in videos.load_all())
 
 
 def nothing_is_lost_and_nothing_was_begun_twice(instance: dg.DagsterInstance) -> set[int]:
