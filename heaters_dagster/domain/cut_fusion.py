@@ -7,7 +7,7 @@ on each kind: boosted trees over the features of cut_features.py and of the netw
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,15 +50,17 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """What is known of every frame. names: of the columns of `pictures`, (n, names). chance, part: (n,), of the network's two heads."""
+    """What is known of every frame. names: of the columns of `pictures`, (n, names): as they are kept, so that two hours of them are in
+    memory once. chance, part: (n,), of the network's two heads.
+    """
 
     names: tuple[str, ...]
-    pictures: Floats
+    pictures: NDArray[np.float16] | Floats
     chance: Floats
     part: Floats
 
     def __getitem__(self, name: str) -> Floats:
-        return self.pictures[:, self.names.index(name)]
+        return self.pictures[:, self.names.index(name)].astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,8 +190,8 @@ def hard_places(features: Features) -> Places:
     peak |= (structure > _LEAST_STRUCTURE_JUMP) & (structure >= _greatest(structure, -1, 1))
     frames = np.flatnonzero(peak & (suspected | stands_out))
     frames = frames[frames > 0]
-    names, network = network_features(features)
-    rows = np.concatenate([network[frames], features.pictures[frames]], axis=1)
+    names, network = network_features(features, frames)
+    rows = np.concatenate([network, features.pictures[frames]], axis=1)
     return Places((*names, *features.names), frames, frames, frames, rows)
 
 
@@ -197,30 +199,35 @@ def stretches(features: Features) -> Places:
     """Runs of frames in which the network sees a transition, with the pictures in the middle, at the greatest jump and outside the run."""
     above = (features.chance > _STRETCH_CHANCE) | (features.part > _STRETCH_PART)
     runs = _runs(above)
-    network_names, network = network_features(features)
     frames, first, last, rows = [], [], [], []
-    count = len(above)
+    count, jump = len(above), features["jump"]
+    middles = np.array([_middle(features, start, end) for start, end in runs], np.int64)
+    network_names, network = network_features(features, middles)
     across, unlike = (
-        np.stack([features[f"{name}_{gap}" if gap else name] for gap in _GAPS], axis=1) for name in ("across", "unlike_across")
+        np.stack([features[f"{name}_{gap}" if gap else name][middles] for gap in _GAPS], axis=1) for name in ("across", "unlike_across")
     )
-    for start, end in runs:
-        chance, part = features.chance[start:end], features.part[start:end]
-        weights = chance + 0.02 * part + 1e-6
-        middle = min(count - 1, round(float((weights * np.arange(start, end)).sum() / weights.sum())) + 1)
+    for place, (start, end) in enumerate(runs):
+        chance, part, middle = features.chance[start:end], features.part[start:end], int(middles[place])
         until = min(count, end + 2)
-        jumps = start + int(np.argmax(features["jump"][start:until]))
+        jumps = start + int(np.argmax(jump[start:until]))
         reach = min(len(_GAPS) - 1, int(np.searchsorted(_GAPS, (end - start) / 2)))
         own = [
             end - start, chance.max(), chance.sum(), part.max(), part.sum(), (chance > 0.5).sum(), (part > 0.5).sum(),
-            across[middle, reach], unlike[middle, reach], jumps - start, end - jumps,
+            across[place, reach], unlike[place, reach], jumps - start, end - jumps,
         ]  # fmt: skip
-        rows.append(np.concatenate([own, network[middle], features.pictures[middle], features.pictures[jumps]]))
+        rows.append(np.concatenate([own, network[place], features.pictures[middle], features.pictures[jumps]]))
         frames.append(jumps if end - start <= _SHORT_STRETCH else middle)
         first.append(start)
         last.append(end - 1)
     names = (*_STRETCH_NAMES, *network_names, *features.names, *(f"{name}_at_jump" for name in features.names))
     table = np.array(rows, np.float32).reshape(len(rows), len(names))
     return Places(names, np.array(frames, np.int64), np.array(first, np.int64), np.array(last, np.int64), table)
+
+
+def _middle(features: Features, start: int, end: int) -> int:
+    """The frame after the middle of the network's scores in a run."""
+    weights = features.chance[start:end] + 0.02 * features.part[start:end] + 1e-6
+    return min(len(features.chance) - 1, round(float((weights * np.arange(start, end)).sum() / weights.sum())) + 1)
 
 
 def with_hard_chances(runs: Places, frames: NDArray[np.int_], chances: Floats) -> Places:
@@ -265,24 +272,28 @@ _STRETCH_NAMES = (
 )  # fmt: skip
 
 
-def network_features(features: Features) -> tuple[tuple[str, ...], Floats]:
-    """What the network says around each frame f. At a hard cut its score is at the frame before: the last of the old shot."""
-    chance, part = features.chance, features.part
-    columns: Mapping[str, Floats] = {
-        "chance": _greatest(chance, -2, 0),
-        "chance_before": _at(chance, -1),
-        "chance_two_before": _at(chance, -2),
-        "chance_here": chance,
-        "chances_near": _sum(chance, -4, 2),
-        "chances_around": _sum(chance, -12, 12),
-        "chance_elsewhere": np.maximum(_greatest(chance, -12, -4), _greatest(chance, 2, 10)),
-        "part": _greatest(part, -2, 0),
-        "part_before": _at(part, -1),
-        "parts_near": _sum(part, -4, 2),
-        "parts_around": _sum(part, -12, 12),
-        "part_elsewhere": np.maximum(_greatest(part, -12, -4), _greatest(part, 2, 10)),
-    }
+def network_features(features: Features, frames: NDArray[np.int_]) -> tuple[tuple[str, ...], Floats]:
+    """What the network says around frames: names, and (frames, names). At a hard cut its score is at the frame before: the last of the old
+    shot.
+    """
+    columns = {name: column[frames] for name, column in _network_columns(features.chance, features.part)}
     return tuple(columns), np.stack(list(columns.values()), axis=1).astype(np.float32)
+
+
+def _network_columns(chance: Floats, part: Floats) -> Iterator[tuple[str, Floats]]:
+    """Of every frame, (n,), one column at a time."""
+    yield "chance", _greatest(chance, -2, 0)
+    yield "chance_before", _at(chance, -1)
+    yield "chance_two_before", _at(chance, -2)
+    yield "chance_here", chance
+    yield "chances_near", _sum(chance, -4, 2)
+    yield "chances_around", _sum(chance, -12, 12)
+    yield "chance_elsewhere", np.maximum(_greatest(chance, -12, -4), _greatest(chance, 2, 10))
+    yield "part", _greatest(part, -2, 0)
+    yield "part_before", _at(part, -1)
+    yield "parts_near", _sum(part, -4, 2)
+    yield "parts_around", _sum(part, -12, 12)
+    yield "part_elsewhere", np.maximum(_greatest(part, -12, -4), _greatest(part, 2, 10))
 
 
 def _at(series: Floats, offset: int) -> Floats:
@@ -296,12 +307,16 @@ def _at(series: Floats, offset: int) -> Floats:
 
 
 def _greatest(series: Floats, first: int, last: int) -> Floats:
-    greatest: Floats = np.max([_at(series, offset) for offset in range(first, last + 1)], axis=0)
+    greatest = _at(series, first)
+    for offset in range(first + 1, last + 1):
+        np.maximum(greatest, _at(series, offset), out=greatest)
     return greatest
 
 
 def _sum(series: Floats, first: int, last: int) -> Floats:
-    total: Floats = np.sum([_at(series, offset) for offset in range(first, last + 1)], axis=0)
+    total = _at(series, first)
+    for offset in range(first + 1, last + 1):
+        total += _at(series, offset)
     return total
 
 

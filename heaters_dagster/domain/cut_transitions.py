@@ -43,8 +43,8 @@ class TransitionModels:
 def transition_places(features: Features, frames: NDArray[np.int_]) -> Places:
     """What is known of the boundaries at `frames`, (k,) rising: how far the runs of both heads reach, and what the pictures say."""
     names, rows = _run_features(features, frames)
-    network_names, network = network_features(features)
-    table = np.concatenate([rows, network[frames], features.pictures[frames]], axis=1)
+    network_names, network = network_features(features, frames)
+    table = np.concatenate([rows, network, features.pictures[frames]], axis=1)
     return Places((*names, *network_names, *features.names), frames, frames, frames, table)
 
 

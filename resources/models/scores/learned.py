@@ -63,7 +63,7 @@ class PictureFeatures:
     def __init__(self) -> None:
         self._frames: NDArray[np.uint8] | None = None
         self._names: tuple[str, ...] = ()
-        self._parts: list[NDArray[np.float16]] = []
+        self._kept = bytearray()
 
     def feed(self, frames: NDArray[np.uint8]) -> None:
         if not len(frames):
@@ -73,19 +73,20 @@ class PictureFeatures:
         while len(self._frames) >= _BATCH_FRAMES + 2 * REACH:
             self._compute(_BATCH_FRAMES)
 
-    def finish(self) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    def finish(self) -> tuple[tuple[str, ...], NDArray[np.float16]]:
         """Names, and (n, names)."""
         if self._frames is None:
-            return (), np.zeros((0, 0), np.float32)
+            return (), np.zeros((0, 0), np.float16)
         self._frames = np.concatenate([self._frames, np.repeat(self._frames[-1:], REACH, axis=0)])
         while (left := len(self._frames) - 2 * REACH) > 0:
             self._compute(min(left, _BATCH_FRAMES))
-        return self._names, np.concatenate(self._parts).astype(np.float32)
+        self._frames = None
+        return self._names, np.frombuffer(self._kept, np.float16).reshape(-1, len(self._names))
 
     def _compute(self, count: int) -> None:
         assert self._frames is not None
         self._names, features = picture_features(self._frames[: count + 2 * REACH])
-        self._parts.append(features.astype(np.float16))
+        self._kept += features.astype(np.float16).tobytes()
         self._frames = self._frames[count:].copy()
 
 
