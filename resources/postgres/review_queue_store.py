@@ -287,26 +287,32 @@ def _page_of_ids(chosen: QueueFilter, within: Scope, after: QueuePosition | None
     """
     if chosen.order == QueueOrder.SOURCE_VIDEO and set(chosen.states) == set(ClipState):
         return _ordered(select(clips.c.id).where(within_scope(within)), chosen.order, after).limit(limit)
+    # Only what the order needs: with all columns the statement had 64,000 characters, which took 50 ms to write, and rows were read.
+    columns = [clips.c[name] for name in _ORDER[chosen.order]]
     parts = [
-        _ordered(select(clips).where(_matching(within, [state]), *part), chosen.order).limit(limit)
+        _ordered(select(*columns).where(_matching(within, [state]), *part), chosen.order).limit(limit)
         for state in dict.fromkeys(chosen.states)
         for part in _parts_behind(after, chosen.order)
     ]
     found = union_all(*(part.subquery().select() for part in parts)).subquery() if len(parts) > 1 else parts[0].subquery()
-    return select(found.c.id).order_by(*_columns(found.c)[chosen.order]).limit(limit)
+    return select(found.c.id).order_by(*_columns(found.c, chosen.order)).limit(limit)
 
 
-def _columns(clip: ReadOnlyColumnCollection[str, Any]) -> Mapping[QueueOrder, Sequence[ColumnElement[Any]]]:
-    return {
-        QueueOrder.CREATED: (clip.id,),
-        QueueOrder.SOURCE_VIDEO: (clip.source_video_id, clip.start_frame, clip.id),
-        QueueOrder.CONFIDENCE: (clip.confidence.asc().nulls_last(), clip.id),
-        QueueOrder.KIND: (clip.cut_kind.asc().nulls_last(), clip.id),
-    }
+_ORDER: Mapping[QueueOrder, Sequence[str]] = {
+    QueueOrder.CREATED: ("id",),
+    QueueOrder.SOURCE_VIDEO: ("source_video_id", "start_frame", "id"),
+    QueueOrder.CONFIDENCE: ("confidence", "id"),
+    QueueOrder.KIND: ("cut_kind", "id"),
+}
+
+
+def _columns(clip: ReadOnlyColumnCollection[str, Any], order: QueueOrder) -> list[ColumnElement[Any]]:
+    """Ascending, clips without a value last."""
+    return [clip[name].asc().nulls_last() if clips.c[name].nullable else clip[name] for name in _ORDER[order]]
 
 
 def _ordered(query: Select[Any], order: QueueOrder, after: QueuePosition | None = None) -> Select[Any]:
-    return (query if after is None else query.where(_behind(after, order))).order_by(*_columns(clips.c)[order])
+    return (query if after is None else query.where(_behind(after, order))).order_by(*_columns(clips.c, order))
 
 
 def _parts_behind(after: QueuePosition | None, order: QueueOrder) -> list[list[ColumnElement[bool]]]:

@@ -116,6 +116,9 @@ def test_counts_are_right_after_any_walk_of_decisions_cuts_undo_recuts_and_delet
     assert problems(database) == []
     assert len(done) == len(steps), f"every kind of step was taken: {done}"
     assert unfolded(database) < 400, "what has changed is folded into the counts as the walk goes on"
+    with database.begin() as connection:
+        connection.execute(text("select heaters_fold_clip_counts()"))
+        assert connection.scalar(text("select count(*) from clip_counts_by_video where clips = 0")) == 0
 
     words = (("", ()), ("harbour", ()), ("again", ()), ("nothing", ()), (str(some(1)[0].id), ()), ("", tuple(videos[:2])))
     for low, high in ((None, None), (0.291, None), (None, 0.57), (0.3, 0.5), (0.29, 0.291), (1.0, 1.0)):
@@ -161,6 +164,19 @@ def test_a_transaction_that_holds_the_fold_keeps_nobody_waiting(database: Databa
             other.execute(text("update clips set state = 'review_archived' where id = :id"), {"id": second[0].id})
             other.execute(text("select heaters_fold_clip_counts()"))
     assert problems(database) == []
+
+
+def test_a_fold_reads_the_counts_of_what_has_changed_alone(database: Database) -> None:
+    (clip, *others) = cut_video(database)
+    reviews(database).skip([clip.id, *(one.id for one in others)], reviewer="ada")
+    with database.begin() as connection:
+        connection.execute(text("set local enable_seqscan = off"))
+        connection.execute(text("select heaters_fold_clip_counts()"))
+        read = text("select seq_scan from pg_stat_xact_user_tables where relname = 'clip_counts_by_video'")
+        assert connection.scalar(read) == 0
+    assert problems(database) == []
+    with database.read() as connection:
+        assert connection.execute(text("select state, clips from clip_counts_by_video")).all() == [("review_skipped", 3)]
 
 
 def test_a_rolled_back_decision_is_not_counted(database: Database) -> None:
