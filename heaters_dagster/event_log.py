@@ -2,7 +2,8 @@
 
 An event of Heaters names what it is about by ids: `source_video_id`, `clip_id` (or `clip_ids`), `run_id`, `reviewer_id`. Lines of
 Dagster, uvicorn, Streamlit and other libraries have the same form, and so have unhandled errors and whatever a server prints. No value of
-a secret setting, and no password in an address, is ever in a line. With `text`, the default, nothing changes: people read the terminal.
+a secret setting, and no password in an address, is ever in a line. With `text`, the default, people read the terminal: only what no
+logger would say gets a handler (`RECORD_FORMAT`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _LOGGER, _PRINTED = logging.getLogger("heaters"), logging.getLogger("heaters.pri
 _COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 #: A write of this size to a pipe is never mixed with that of another process: the kernel promises that for 4,096 bytes.
 LONGEST_LINE_BYTES = 4000
+#: Of a record for people: that of Celery's workers, which write theirs beside those of Heaters.
+RECORD_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 _KEPT_OF_A_TEXT, _LEAST_OF_A_TEXT = 1200, 20
 _LONGEST_LIST = 100
 #: Attributes of every record, and of records of libraries, that say nothing to people.
@@ -63,6 +66,8 @@ def set_up(settings: Settings, process: str | None = None, *, owns_output: bool 
     owns_output: its standard output and error are for its log only, so that what any library prints there becomes an event, too.
     """
     if settings.log_format != "json":
+        if owns_output or _name_of_program() == "run":
+            _say_in_lines()
         return
     if _Output.handler is not None:
         _take_over(_Output.handler)
@@ -77,6 +82,28 @@ def set_up(settings: Settings, process: str | None = None, *, owns_output: bool 
     threading.excepthook = lambda given: _unhandled(given.exc_type, given.exc_value, given.exc_traceback)
     if owns_output:
         sys.stdout, sys.stderr = _Printed(sys.stdout), _Printed(sys.stderr)
+
+
+def _say_in_lines() -> None:
+    """What no logger has a handler for gets one, with a line that whoever shows it knows by its form.
+
+    Else the first warning of Python's root logger gives it one, which from then on says a second time what Dagster's loggers have said.
+    """
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(RECORD_FORMAT))
+        handler.addFilter(_is_said_nowhere_else)
+        root.addHandler(handler)
+
+
+def _is_said_nowhere_else(record: logging.LogRecord) -> bool:
+    logger = logging.getLogger(record.name)
+    while logger.parent is not None:
+        if logger.handlers:
+            return False
+        logger = logger.parent
+    return True
 
 
 def _take_over(handler: logging.Handler) -> None:

@@ -56,6 +56,7 @@ from resources.postgres.database import Database, dagster_database_url
 from resources.postgres.embedding_store import EmbeddingStore
 from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.piece_store import PieceStore
 from resources.postgres.related_tables import source_video_replacements
 from resources.postgres.related_videos import RelatedVideos, link
 from resources.postgres.reviewer_store import ReviewerStore
@@ -402,6 +403,14 @@ def test_status_says_what_waits_for_room(heaters: Heaters, database: Database, a
     told = heaters("status")[1]
     assert "waiting for a proxy; waits for room on the disk: needs 12 GB, 3 GB are free" in " ".join(told.split()), told
     assert heaters.json("status")[0]["waits"].startswith("waits for room on the disk: needs 12 GB, 3 GB are free; waits for room")
+
+
+def test_status_says_why_a_long_video_goes_in_one_piece(heaters: Heaters, database: Database, a_source_video: ASourceVideo) -> None:
+    video, why = a_source_video(state=SourceVideoState.DOWNLOADED), "its edit list hides 2 frames"
+    PieceStore(database).forget(video.id, one_piece=why)
+    told = " ".join(heaters(f"status {video.id}")[1].split())
+    assert f"the proxy is made in one piece, by one machine, because {why}" in told
+    assert heaters.json(f"status {video.id}")[0]["one_piece"] == why
 
 
 def test_a_source_that_is_not_there_fails_and_the_others_are_taken(heaters: Heaters, tmp_path: Path, database: Database) -> None:

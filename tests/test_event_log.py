@@ -136,15 +136,17 @@ SourceVideoStore(database).record_gold_master_failure(video.id, "the disk is ful
     assert (lines[3]["level"], lines[3]["reason"], lines[3]["tries"]) == ("warning", "the disk is full", 1)
 
 
-def test_with_text_nothing_is_written_and_nothing_of_the_process_changes(tmp_path: Path) -> None:
+def test_with_text_nothing_is_written_and_only_what_nobody_says_gets_a_handler(tmp_path: Path) -> None:
     program = """
 import logging, sys
 from heaters_dagster import event_log
 from heaters_dagster.settings import load_settings
-before = (sys.stderr, sys.excepthook, list(logging.getLogger().handlers))
-event_log.set_up(load_settings(), "review", owns_output=True)
-event_log.tell("approve", clip_id=3)
-assert (sys.stderr, sys.excepthook, list(logging.getLogger().handlers)) == before
+before, root = (sys.stderr, sys.excepthook), logging.getLogger()
+for process, owns, handlers in (("command", False, 0), ("review", True, 1), ("review", True, 1)):
+    event_log.set_up(load_settings(), process, owns_output=owns)
+    event_log.tell("approve", clip_id=3)
+    assert (sys.stderr, sys.excepthook) == before
+    assert len(root.handlers) == handlers, root.handlers
 assert "pythonjsonlogger" not in sys.modules
 """
     assert lines_of(program, settings=Settings(home=tmp_path)) == []

@@ -47,6 +47,7 @@ from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.making_store import MakingStore
 from resources.postgres.piece_store import PieceStore
+from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.upkeep.leftovers import sweep_pieces
@@ -341,6 +342,22 @@ def test_a_run_makes_the_piece_that_it_was_asked_for_and_says_so(tmp_path: Path,
     again = materialized(source_video_id, desk.settings, piece=2)
     assert again.success, "it was made meanwhile: the run makes another one"
     assert [one.is_made for one in desk.pieces.load(source_video_id)] == [True, False, True, True]
+
+
+@pytest.mark.folder
+def test_a_piece_without_room_on_the_disk_costs_no_try_and_is_made_when_there_is_room(
+    tmp_path: Path, desk: Desk, database: Database
+) -> None:
+    source_video_id, waits = planned(desk, film(tmp_path)), RoomWaitStore(database)
+    for _ in range(MOST_TRIES + 1):
+        result = materialized(source_video_id, replace(desk.settings, keep_free_mb=10**8), piece=2)
+        assert result.success
+        assert result.asset_materializations_for_node("proxy_pieces") == []
+        assert waits.load()[source_video_id, "proxy_pieces"].wait.words.endswith("nothing is free")
+    assert [(one.tries, one.is_made) for one in desk.pieces.load(source_video_id)] == [(1, True), *[(0, False)] * 3]
+    (made,) = materialized(source_video_id, desk.settings, piece=2).asset_materializations_for_node("proxy_pieces")
+    assert made.metadata["piece"].value == 3
+    assert waits.load() == {}
 
 
 @pytest.mark.folder

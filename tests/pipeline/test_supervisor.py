@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -308,22 +309,45 @@ def test_run_events_of_dagster_become_a_line_or_two() -> None:
     ]
 
 
-def test_what_a_worker_says_after_an_event_of_a_run_is_not_taken_for_a_part_of_it() -> None:
-    event = "2026-11-27 23:16:40 +0000 - dagster - INFO - ingest - 7f33eea4-4351-41d1-89b4-9ac61de16a46 - source_video - waits for room"
-    lines = [
-        event,
-        "more of the event",
+def test_what_a_part_says_after_an_event_of_a_run_is_not_taken_for_a_part_of_it() -> None:
+    """Whoever says it: a worker of Celery, a logger, a program that fails, one that prints."""
+    prefix, run = "2026-11-27 23:16:40 +0000 - dagster", "7f33eea4-4351-41d1-89b4-9ac61de16a46"
+    told, untold = (f"{prefix} - {level} - ingest - {run} - STEP_UP_FOR_RETRY - again" for level in ("WARNING", "INFO"))
+    stack = ["", "Stack Trace:", '  File "x.py", line 1, in f', "    f()", ""]
+    why = ["", "TransientError: two reasons:", "and the second", *stack]
+    why += ["The above exception was caused by the following exception:", "OSError: disk", *stack]
+    said = [
         "[2026-11-27 23:16:40,123: WARNING/ForkPoolWorker-1] the disk of two has too little room: source video 2 waits",
         "[2026-11-27 23:16:41,007: ERROR/MainProcess] The connection to the broker is lost.",
         "ConnectionError: nobody answers",
-        event,
-        "more of the event",
     ]
-    assert list(readable(lines)) == [
-        "the disk of two has too little room: source video 2 waits",
-        "The connection to the broker is lost.",
-        "ConnectionError: nobody answers",
-    ]
+    readable_said = [*(line.partition("] ")[2] for line in said[:2]), said[2]]
+    died = ["Process ForkServerProcess-3:", "Traceback (most recent call last):", '  File "y.py", line 2, in g', "MemoryError"]
+    for more in (said, died, ["the embedding model cannot be had"], ["Fatal Python error: Segmentation fault"]):
+        shown = readable_said if more is said else more
+        assert list(readable([untold, *more, untold])) == shown
+        assert list(readable([untold, *why, *more, untold, *why])) == shown
+        reason = ["ingest: STEP_UP_FOR_RETRY - again", "TransientError: two reasons:", "and the second"]
+        assert list(readable([told, *why, *more, untold, *why])) == [*reason, *shown]
+    assert list(readable([untold, *died[1:]])) == died[1:]
+
+
+def test_a_warning_that_no_logger_of_dagster_says_does_not_silence_a_part() -> None:
+    """Of what is said as records of Python's root logger nothing was shown, and nothing of what came after."""
+    script = """
+import logging, sys
+from heaters_dagster import event_log
+from heaters_dagster.settings import Settings
+event_log.set_up(Settings(), "daemon", owns_output=True)
+own = logging.getLogger("dagster.daemon")
+own.addHandler(logging.NullHandler())
+logging.warning("the first of the root logger")
+own.error("said by its own handler")
+logging.getLogger("a.library").warning("a library warns")
+print("the daemon goes on", file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert list(readable(done.stderr.splitlines())) == ["the first of the root logger", "a library warns", "the daemon goes on"]
 
 
 def test_a_code_server_or_a_database_that_is_away_is_told_in_a_few_lines() -> None:
@@ -338,16 +362,22 @@ def test_a_code_server_or_a_database_that_is_away_is_told_in_a_few_lines() -> No
         '  File "/lib/dagster/_daemon/sensor.py", line 309, in __exit__',
         "dagster._core.errors.DagsterUserCodeUnreachableError: Unable to reach the code server. Sensor will resume.",
     ]
-    no_database = 'WARNING:root:Retrying failed database connection: connection to "/tmp/.s.PGSQL.5432" failed: Connection refused'
+    no_database = 'Retrying failed database connection: connection to "/tmp/.s.PGSQL.5432" failed: Connection refused'
+    failed_tries = [
+        [f"[2026-11-21 10:17:1{n},000: WARNING/MainProcess] {no_database}", "\tIs the server running locally?"] for n in range(3)
+    ]
     lines = [
         heading,
         *stack,
-        "ERROR:dagster.daemon.SensorDaemon:Sensor tick caught an error",
-        *stack,
-        *[no_database, "\tIs the server running locally and accepting connections on that socket?"] * 3,
+        "this machine had stood still",
+        *chain.from_iterable(failed_tries),
         heading,
         "Traceback (most recent call last):",
         '  File "/app/sensors.py", line 3, in look',
         "ValueError: a defect",
     ]
-    assert list(readable(lines)) == [heading, "Unable to reach the code server. Sensor will resume.", no_database, heading, *lines[-3:]]
+    away = "Unable to reach the code server. Sensor will resume."
+    again = [no_database, "\tIs the server running locally?"]
+    assert list(readable(lines)) == [heading, away, "this machine had stood still", *again, heading, *lines[-3:]]
+    assert list(readable([*stack, *lines[-3:]])) == [away, *lines[-3:]]
+    assert list(readable([*stack, "", *stack[4:], "Traceback of nothing"])) == [away, away, "Traceback of nothing"]

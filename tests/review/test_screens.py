@@ -32,6 +32,7 @@ from resources.postgres.clip_files import MadeObject
 from resources.postgres.database import Database
 from resources.postgres.fact_edits import edit_facts
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.piece_store import PieceStore
 from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.reviewer_store import Reviewer, ReviewerStore
 from resources.postgres.site_turns import SiteTurns
@@ -186,12 +187,14 @@ def test_source_videos_are_listed_page_by_page_the_newest_first(desk: ReviewDesk
     assert (listed(), "1 source video: 1 waiting" in told(app).replace("\\", "")) == (["3"], True)
 
 
-def test_why_a_download_waits_and_what_was_taken_of_what_was_offered_are_said(desk: ReviewDesk) -> None:
+def test_why_a_download_waits_what_was_taken_and_why_a_long_video_goes_in_one_piece_are_said(desk: ReviewDesk) -> None:
     desk.videos.add("https://example.org/1", "Waits")
     SiteTurns(desk.database, per_site=1, pause_seconds=0).refused("example.org", "its site answers 429", None)
     taken = Quality(offered=(Picture(height=2160), Picture(height=1080)), taken=Picture(height=1080), limit=1080, order="res:1080")
     FactsStore(desk.database).put(desk.videos.add("/a.mp4", "Came").id, SourceFacts(quality=taken.to_json()), Origin.SITE)
+    PieceStore(desk.database).forget(desk.videos.add("/long.mp4", "Long").id, one_piece="its edit list hides 2 frames")
     said = told(page("videos", desk)).replace("\\", "")
+    assert "the proxy is made in one piece, by one machine, because its edit list hides 2 frames" in said
     assert "UTC (1 minute): its site answers 429" in said
     assert "1080p of 2160p, 1080p: the best up to HEATERS_DOWNLOAD_MAX_HEIGHT=1080" in said
 

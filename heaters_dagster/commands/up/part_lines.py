@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum, auto
 
 from heaters_dagster.event_log import line_of
 from heaters_dagster.settings import Settings
@@ -19,14 +20,17 @@ _DAGSTER_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster\
 _RUN_EVENT = re.compile(
     _DAGSTER_LINE.pattern + r"(?P<level>[A-Z]+) - (?P<job>\S+) - [0-9a-f]{8}-[0-9a-f-]{27} - (?:\d+ - )?(?P<message>.*)"
 )
-#: As Celery writes the log of its workers.
-_WORKER_LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: [A-Z]+/[\w-]+\] (?P<message>.*)")
+#: As Celery's workers write their log, and the other parts what none of Dagster's loggers says (`event_log.RECORD_FORMAT`).
+_RECORD = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: [A-Z]+/[\w:-]+\] (?P<message>.*)")
 _STEPS_FAILED = re.compile(r"RUN_FAILURE - Execution of run for \"[^\"]*\" failed\. Steps failed: \[(?P<steps>[^\]]*)\]\.")
 #: What Dagster writes before a reason that Heaters gave.
 _ERROR_NAME = re.compile(r"^(dagster\._core\.definitions\.events\.Failure|assets\.failures\.StageInterruptedError): ")
-_COPY = re.compile(r"(WARNING|ERROR):(root|dagster[\w.]*):")
+_TRACEBACK, _STACK = "Traceback ", "Stack Trace:"
+_CAUSED = ("The above exception ", "During handling of the above exception")
 _NO_DATABASE = "Retrying failed database connection"
 _UNREACHABLE = "DagsterUserCodeUnreachableError: "
+#: What the other lines of the stacks of a call to a code server begin with; those of its frames are indented.
+_OF_STACKS = (_TRACEBACK, *_CAUSED, "grpc.", "dagster.", ">")
 
 
 def shown_lines(settings: Settings) -> Say:
@@ -60,6 +64,17 @@ def terminal_lines() -> Say:
     return say
 
 
+class _Place(Enum):
+    """Where a line is in an event of a run: its message, a blank line, why, a blank line, the stack; the same again of what caused it."""
+
+    MESSAGE = auto()
+    REASON = auto()
+    AFTER_REASON = auto()
+    CAUSE = auto()
+    AFTER_CAUSE = auto()
+    STACK = auto()
+
+
 def readable(lines: Iterable[str]) -> Iterator[str]:
     """The lines of a part, shortened for a person.
 
@@ -67,53 +82,81 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
     run's page in the UI. A code server or database that does not answer for a moment is reported without stack traces, too. Other lines
     stay as they are, also tracebacks of a program that fails.
     """
-    within_event = reason_follows = False
+    place: _Place | None = None  # None: within no event
+    is_told = False
     for line in _without_outages(_COLOUR_CODES.sub("", coloured) for coloured in lines):
         event = _RUN_EVENT.match(line)
         if event is not None:
-            within_event, reason_follows = True, event["level"] in {"WARNING", "ERROR", "CRITICAL"}
-            if reason_follows:
+            place, is_told = _Place.MESSAGE, event["level"] in {"WARNING", "ERROR", "CRITICAL"}
+            if is_told:
                 failed = _STEPS_FAILED.fullmatch(event["message"])
                 at = failed["steps"].replace("'", "") if failed else ""
                 yield f"{event['job']} failed at {at}:" if failed else f"{event['job']}: {event['message']}"
-        elif _DAGSTER_LINE.match(line):
-            within_event = False
-            yield line
-        elif (of_worker := _WORKER_LINE.match(line)) is not None:
-            within_event = reason_follows = False
-            yield of_worker["message"]
-        elif not line or (within_event and not reason_follows):
             continue
-        else:
-            reason_follows = False
-            yield _ERROR_NAME.sub("", line)
+        record = _RECORD.match(line)
+        place = None if record is not None or _DAGSTER_LINE.match(line) else _next_place(place, line)
+        is_reason = place in {_Place.MESSAGE, _Place.REASON} and is_told
+        if line and (place is None or is_reason):
+            yield record["message"] if record is not None else _ERROR_NAME.sub("", line)
+
+
+def _next_place(place: _Place | None, line: str) -> _Place | None:
+    """Where this line is, when the one before it was there; None where the event is over, and something else has been said."""
+    if place is None or line.startswith(_TRACEBACK):
+        return None
+    if line.startswith(_STACK):
+        return _Place.STACK
+    if line.startswith(_CAUSED):
+        return _Place.CAUSE
+    match place, bool(line):
+        case _Place.MESSAGE, False:
+            return _Place.REASON
+        case _Place.REASON, False:
+            return _Place.AFTER_REASON
+        case _Place.CAUSE, False:
+            return _Place.AFTER_CAUSE
+        case ((_Place.REASON | _Place.CAUSE), True):
+            return place
+        case _Place.STACK, _ if _is_indented(line):
+            return place
+        case ((_Place.AFTER_REASON | _Place.AFTER_CAUSE), False):
+            return place
+    return None  # what follows a message at once is rather said by somebody else than a second line of it
+
+
+def _is_indented(line: str) -> bool:
+    return not line or line[0].isspace()
 
 
 def _without_outages(lines: Iterable[str]) -> Iterator[str]:
-    """The lines without the daemon's second copy of each error, and without stacks of calls to a code server that does not answer.
+    """The lines without stacks of calls to a code server that does not answer, and each failed try to reach a database once.
 
     A killed code server caused nine hundred lines. The reasons are kept, and each of them says that the daemon goes on by itself.
     """
-    dropped = unreachable = False
     held, told = None, ""
+    is_dropped = is_repeated = was_unreachable = False
     for line in lines:
-        if _DAGSTER_LINE.match(line):
-            dropped = unreachable = False
-            yield line
-        elif _COPY.match(line):
-            dropped, unreachable = True, False
-            if _NO_DATABASE in line and line != told:
-                told = line
-                yield line
-        elif dropped:
-            if unreachable and _UNREACHABLE in line:
+        record = _RECORD.match(line)
+        goes_on = is_dropped and (_is_indented(line) or line.startswith(_OF_STACKS))
+        if goes_on or (was_unreachable and line.startswith(_CAUSED)):
+            was_unreachable = _UNREACHABLE in line
+            is_dropped = not was_unreachable
+            if was_unreachable:
                 yield line.partition(_UNREACHABLE)[2]
-        elif line.startswith("Traceback "):
-            held = line
+        elif is_repeated and _is_indented(line):
+            continue
         elif held is not None and "/dagster/_grpc/client.py" in line:
-            dropped, unreachable, held = True, True, None
+            held, is_dropped = None, True
         else:
             if held is not None:
                 yield held
-            held = None
-            yield line
+            held, is_dropped, was_unreachable = None, False, was_unreachable and not line
+            is_repeated = record is not None and _NO_DATABASE in line and record["message"] == told
+            if record is not None and _NO_DATABASE in line:
+                told = record["message"]
+            if line.startswith(_TRACEBACK):
+                held = line
+            elif not is_repeated:
+                yield line
+    if held is not None:
+        yield held
