@@ -42,6 +42,7 @@ from heaters_dagster.domain.keys import frame_index_key, scenes_key
 from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.run_leases import SCHEDULER
 from heaters_dagster.domain.scenes import CutSettings, encoded
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -68,6 +69,7 @@ from resources.upkeep.source_video_removal import rename_source_video
 from tests import web_lists
 from tests.buckets import BucketServer, standing_between
 from tests.conftest import ASourceVideo, SomeClips
+from tests.leased import held
 from tests.media_files import barcode_video, barcodes, make_video
 from tests.pipeline_rows import reviews
 from tests.proxy_files import stored_video
@@ -686,9 +688,21 @@ def test_one_source_video_is_told_whole(heaters: Heaters, video: int, database: 
     assert [row["id"] for row in heaters.json(f"status {video}")] == [video]
 
 
-def test_what_comes_next_depends_on_whether_up_runs(heaters: Heaters, settings: Settings, tmp_path: Path) -> None:
+def test_what_comes_next_depends_on_whether_up_runs(
+    heaters: Heaters, settings: Settings, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     film = barcode_video(tmp_path / "a.mp4", frames=5)
     assert "Next: heaters process, or heaters up" in heaters(f"submit {film}")[1]
+    held(database, SCHEDULER, host="desk-7")
+    assert "Next: nothing to type. desk-7 does the scheduling, so the work goes on" in heaters(f"submit {film}")[1]
+    held(database, SCHEDULER, host="desk-7", state="lost")
+    assert "Next: heaters process, or heaters up" in heaters(f"submit {film}")[1]
+    with monkeypatch.context() as patch:
+        patch.setenv("HEATERS_BROKER_URL", "redis://127.0.0.1:1/0")
+        load_settings.cache_clear()
+        told = heaters(f"submit {film}")[1]
+        assert "Next: heaters up, on the machine that is to give the work to the workers; no machine does that now" in told
+    load_settings.cache_clear()
     with held_folder(replace(settings, review_port=8599)):
         told = heaters(f"submit {film}")[1]
         assert "heaters up goes on with the work; watch it at http://127.0.0.1:8599\n" in told, "not the port of here"

@@ -15,6 +15,7 @@ from heaters_dagster.domain.clip_names import clips_in_words, parsed_clip_id, pa
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.run_leases import SCHEDULER
 from heaters_dagster.domain.timecode import ClipTimecodes
 from heaters_dagster.domain.words import clip_state_words
 from heaters_dagster.registries import Registry
@@ -258,13 +259,30 @@ def _way_back(action: str) -> str:
 
 
 def say_next(settings: Settings) -> None:
-    """Say what the user has to type so that the work goes on: nothing while `heaters up` runs."""
+    """Say what the user has to type so that the work goes on: nothing while `heaters up` runs, here or on another machine."""
     from heaters_dagster.commands.up.start import running_at
 
     if (address := running_at(settings)) is not None:
         terminal.say(f"Next: nothing to type. heaters up goes on with the work; watch it at {address}")
+    elif (host := _scheduling_host(settings)) is not None:
+        terminal.say(f"Next: nothing to type. {host} does the scheduling, so the work goes on; watch it with heaters status")
+    elif settings.broker_url is not None:
+        terminal.say("Next: heaters up, on the machine that is to give the work to the workers; no machine does that now")
     else:
         terminal.say("Next: heaters process, or heaters up")
+
+
+def _scheduling_host(settings: Settings) -> str | None:
+    """The machine whose daemon looks for work in this database now."""
+    from resources.files.this_process import process_is_gone
+    from resources.postgres.run_leases import RunLeases
+
+    with opened_database(settings) as database:
+        lease = RunLeases(database, seconds=settings.run_lease_seconds).load([SCHEDULER]).get(SCHEDULER)
+    if lease is None:
+        return None
+    is_gone = lease.host == database.host and process_is_gone(lease.process)
+    return None if lease.is_over(process_is_gone=is_gone) else lease.host
 
 
 def show_clips(rows: list[dict[str, Any]], as_json: bool, *, title: str = "", more: Sequence[Column] = ()) -> None:

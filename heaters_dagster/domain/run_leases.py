@@ -20,6 +20,9 @@ class LeaseState(StrEnum):
     LOST = "lost"
 
 
+#: The name of the lease of the elected daemon, which is among those of runs.
+SCHEDULER = "scheduler"
+
 #: The states in which a scheduler is responsible for a run.
 WAITING = (LeaseState.QUEUED, LeaseState.LAUNCHED)
 

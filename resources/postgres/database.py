@@ -444,8 +444,9 @@ def _connecting(revive: Callable[[], object] | None) -> Callable[..., object]:
 
 
 def _shown(url: URL) -> str:
-    """The address for people: without passwords."""
-    return str(url.difference_update_query([name for name in url.query if "password" in name]))
+    """The address as people write it in HEATERS_DATABASE_URL: without the driver, and without passwords."""
+    written = url._replace(drivername=url.get_backend_name(), password=None)  # `URL.set` takes None for "as it is"
+    return str(written.difference_update_query([name for name in url.query if "password" in name]))
 
 
 def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:

@@ -21,6 +21,7 @@ from heaters_dagster import event_log
 from heaters_dagster.commands.metrics import served_metrics
 from heaters_dagster.commands.up.silent_code_server import SilentCodeServer, say_in_words
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.run_leases import SCHEDULER
 from heaters_dagster.orchestration.janitor import end_lost_in_broker
 from heaters_dagster.settings import Settings, load_settings
 from resources.orchestrator.dagster_daemon_private import (
@@ -55,8 +56,6 @@ _SECOND_ROUND_SECONDS = 1.1
 _SHORTEST_PAUSE_SECONDS = 0.5
 _COUNTED_EVERY_SECONDS = 4.0
 
-#: The name of the lease of the elected daemon, which is among those of runs.
-SCHEDULER = "scheduler"
 _ASKED_EVERY_SECONDS = 2.0
 
 
