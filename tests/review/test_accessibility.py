@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import update
 
 from heaters_dagster.domain.keys import final_clip_key
 from heaters_dagster.domain.stages import EXPORTS
 from resources.postgres.clip_store import MadeObject
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.tables import clips
 from resources.sources.site_access import SiteAccess
 from tests.accessibility import found_by_axe, undescribed_buttons
 from tests.chromium import WAIT_MS
@@ -212,6 +214,9 @@ def test_the_filters_are_used_by_keyboard_alone(app: App, visit: Callable[..., P
 
 def test_on_a_phone_picture_and_timeline_are_on_one_screen_and_buttons_are_big_enough(app: App, visit: Callable[..., Page]) -> None:
     video = app.video(40, 80, title="Pocket")
+    with app.database.begin() as connection:
+        after_a_cut = (clips.c.source_video_id == video.id) & (clips.c.start_frame > 0)
+        connection.execute(update(clips).where(after_a_cut).values(confidence=0.9, cut_kind="dissolve"))
     page = visit(f"/?video={video.id}")
     page.set_viewport_size({"width": 390, "height": 844})
     expect(page.locator(".stage canvas")).to_have_attribute("data-frame", "0")
@@ -229,6 +234,13 @@ def test_on_a_phone_picture_and_timeline_are_on_one_screen_and_buttons_are_big_e
     in_rows = [page.get_by_role("button", name=name, exact=True).bounding_box() or {} for name in ("Loop", "Sound", "Full screen")]
     assert len({box["y"] for box in in_rows}) == 1, "none of the buttons stands alone in a row"
     expect(page.locator(".review kbd:visible")).to_have_count(0)
+    page.set_viewport_size({"width": 360, "height": 740})
+    inside = "(all) => all.map((one) => [one.textContent || one.ariaLabel, one.getBoundingClientRect().right])"
+    for of_page in (".transport:visible", ".cut .mark:visible"):
+        ends = page.locator(of_page).evaluate_all(inside)
+        assert ends
+        assert max(end for _, end in ends) <= 336, f"all of it is on the page, on a narrow phone too: {ends}"
+    page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("button", name="Next clip, without deciding").click()
     other = page.locator(".boundary .other")
     expect(other).to_be_visible()

@@ -115,13 +115,14 @@ class Grid {
     // A long title is cut short, the number never: it tells the clips apart.
     const title = element("span", { className: "title", title: name }, element("span", { className: "name", textContent: card.title }), element("span", { className: "number", textContent: ` ${card.number}` }));
     const note = element("span", { className: "note", textContent: card.note });
-    const caption = element("figcaption", {}, title, note, state);
-    if (card.held_by) caption.append(element("span", { className: "held", textContent: `${card.held_by} is on it` }));
+    const caption = element("figcaption", {}, title);
     if (card.like_url) {
       const like = element("a", { className: "like", href: card.like_url, textContent: "Similar", title: "Clips like this one" });
       like.addEventListener("click", follow);
       caption.append(like);
     }
+    caption.append(state, note);
+    if (card.held_by) caption.append(element("span", { className: "held", textContent: `${card.held_by} is on it` }));
     const figure = element("figure", {}, picture, caption);
     Object.assign(figure.dataset, { id: card.id, state: card.state });
     if (this.token) figure.append(this.#box(card));

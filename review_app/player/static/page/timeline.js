@@ -11,6 +11,7 @@ import { Waveform } from "../picture/waveform.js";
 const FILM_AFTER_MS = 60;
 const WAVE_AFTER_MS = 500;
 const LONG_FRAMES = 8192; // of the view; the index of a longer one is not read as a whole
+const [MARK_PIXELS, MARK_LETTER_PIXELS] = [12, 6.2]; // the words beside a cut: from the cut on, and each letter
 const LABEL_PIXELS = 84; // the time beside the playhead
 const AGAIN_MS = 4000; // after pictures that could not be had
 
@@ -44,8 +45,8 @@ export class Timeline {
     this.ruler = el("div", { class: "ruler", "aria-hidden": "true" });
     this.film = el("canvas", { class: "film", "aria-hidden": "true" });
     this.wave = el("canvas", { class: "wave", "aria-hidden": "true" });
-    this.before = el("button", { class: "neighbour before", type: "button", on: { click: () => this.#openNeighbour("previous") } });
-    this.after = el("button", { class: "neighbour after", type: "button", on: { click: () => this.#openNeighbour("next") } });
+    this.before = el("button", { class: "neighbour before", type: "button", on: { click: () => this.#openNeighbour("previous") } }, el("span"));
+    this.after = el("button", { class: "neighbour after", type: "button", on: { click: () => this.#openNeighbour("next") } }, el("span"));
     this.range = el("div", { class: "range", "aria-hidden": "true" });
     this.cuts = { start: this.#cut("start"), end: this.#cut("end") };
     this.ramps = { start: el("div", { class: "ramp", "aria-hidden": "true" }), end: el("div", { class: "ramp", "aria-hidden": "true" }) };
@@ -129,7 +130,7 @@ export class Timeline {
       button.hidden = !other;
       if (!other) continue;
       button.dataset.state = other.state;
-      setText(button, `${clipName(other)} · ${stateWords(other.state)}`);
+      setText(button.firstChild, `${clipName(other)} · ${stateWords(other.state)}`);
       button.title = `${words} clip (${stateWords(other.state)}): open it`;
     }
     this.addButton.disabled = !choice.add;
@@ -191,6 +192,8 @@ export class Timeline {
     this.#ramp("end", this.#scene.next?.cut);
     this.cuts.start.element.style.transform = `translateX(${left}px)`;
     this.cuts.end.element.style.transform = `translateX(${right}px)`;
+    for (const [{ element, mark }, x] of [[this.cuts.start, left], [this.cuts.end, right]])
+      element.classList.toggle("at-end", x + MARK_PIXELS + mark.textContent.length * MARK_LETTER_PIXELS > width);
     this.setFrame(this.#frame);
     const wanted = `${this.#scene.video.id}/${this.#view.start}-${this.#view.end}/${this.#edges}/${width}`;
     if (wanted !== this.#drawn || resized) {
