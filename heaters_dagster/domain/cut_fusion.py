@@ -8,13 +8,14 @@ on each kind: boosted trees over the features of cut_features.py and of the netw
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.fades import one_for_each_fade
+from heaters_dagster.domain.flashes import speak_of_flashes
 from heaters_dagster.domain.true_runs import true_runs
 
 Floats = NDArray[np.float32]
@@ -38,6 +39,8 @@ _ARRAYS = ("feature", "threshold", "left", "right", "value")
 
 
 BASE = "base_sum"
+#: The column of `Features` that is 1 where a frame was taken for one of a flash and replaced; 0 elsewhere.
+FLASH = "flash"
 
 
 class Model(Protocol):
@@ -240,8 +243,17 @@ def with_hard_chances(runs: Places, frames: NDArray[np.int_], chances: Floats) -
     return Places(names, runs.frames, runs.first, runs.last, np.concatenate([own, runs.rows], axis=1))
 
 
+def without_flashes(features: Features) -> Features:
+    """The same, without what the network says of flashes. The pictures are without them already (`Calmed`)."""
+    if FLASH not in features.names or not (flashes := features[FLASH] > 0).any():
+        return features
+    flashes = speak_of_flashes(flashes, features["jump"], features["structure_jump"])
+    return replace(features, chance=np.where(flashes, 0, features.chance), part=np.where(flashes, 0, features.part))
+
+
 def fused(features: Features, hard: Model, gradual: Model) -> Floats:
     """(n,): at a frame where a shot begins how sure that is, 0..1; else 0. One boundary for one transition."""
+    features = without_flashes(features)
     places = hard_places(features)
     chances = hard.chances(places)
     runs = with_hard_chances(stretches(features), places.frames, chances)

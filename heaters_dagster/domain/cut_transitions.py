@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.cut_fusion import Features, Floats, Places, Trees, network_features
+from heaters_dagster.domain.cut_fusion import Features, Floats, Places, Trees, network_features, without_flashes
 from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.fades import fade_at, fades, shows_nothing, whole_range
 
@@ -52,6 +52,7 @@ def transitions_at(features: Features, frames: NDArray[np.int_], confidences: Fl
     """Of each boundary, in order. A range ends before a hard cut that is at least as sure, and half way to such a gradual transition."""
     if not len(frames):
         return ()
+    features = without_flashes(features)
     places = transition_places(features, frames)
     sums = np.stack([models.kinds[kind].sums(places) for kind in KINDS], axis=1)
     before, after = (

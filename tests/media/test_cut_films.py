@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from heaters_dagster.domain.cut_features import REACH, picture_features
+from heaters_dagster.domain.cut_fusion import FLASH
 from heaters_dagster.domain.detector import Boundary
+from heaters_dagster.domain.flashes import Calmed
 from resources.models.scores.learned import PictureFeatures
 from training.cut_fusion.disturbances import DISTURBANCES
 from training.cut_fusion.examples import IGNORED, hard_examples, stretch_examples
@@ -126,12 +128,15 @@ def test_a_source_is_in_one_fold_always() -> None:
 @pytest.mark.parametrize("steps", [(1,), (37, 0, 256), (700,)])
 def test_features_are_the_same_however_the_frames_come(steps: tuple[int, ...]) -> None:
     frames = np.concatenate([made(number, "feature").frames for number in (1, 2, 3)])
-    whole = np.concatenate([np.repeat(frames[:1], REACH, axis=0), frames, np.repeat(frames[-1:], REACH, axis=0)])
-    names, expected = picture_features(whole)
+    calmed = Calmed()
+    (most, flashes), (rest, _) = calmed.feed(frames), calmed.finish()
+    calm = np.concatenate([most, rest])
+    names, expected = picture_features(np.concatenate([np.repeat(calm[:1], REACH, axis=0), calm, np.repeat(calm[-1:], REACH, axis=0)]))
     stream, at, turn = PictureFeatures(), 0, 0
     while at < len(frames):
         stream.feed(frames[at : at + steps[turn % len(steps)]])
         at, turn = at + steps[turn % len(steps)], turn + 1
     told, streamed = stream.finish()
-    assert told == names
-    np.testing.assert_allclose(streamed, expected.astype(np.float16).astype(np.float32), rtol=2e-3, atol=2e-3)
+    assert told == (*names, FLASH)
+    assert streamed[:, -1].sum() == flashes.sum()
+    np.testing.assert_allclose(streamed[:, :-1], expected.astype(np.float16).astype(np.float32), rtol=2e-3, atol=2e-3)

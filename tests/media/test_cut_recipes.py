@@ -77,8 +77,18 @@ def bars(when: str, share: float, *, sides: bool = False) -> str:
     return f"{box(when, h=f'ih*{share}')},{box(when, y=f'ih*{1 - share}', h=f'ih*{share}+1')}"
 
 
+def strobe(on: int, off: int) -> str:
+    """When it is on: from a moment within the shot to another."""
+    return f"between(n,9,75)*lt(mod(n-9,{on + off}),{on})"
+
+
 RECIPES = {
     "nothing": "null",
+    "three white frames and three others": box(strobe(3, 3), colour="white"),
+    "six white frames and six others": box(strobe(6, 6), colour="white"),
+    "red light, on for two and off for two": box(strobe(2, 2), colour="0xE6141E"),
+    "the light goes out for two of six frames": box(strobe(2, 4)),
+    "more light for four of eight frames": f"lutyuv=y=clip(val*2.5\\,16\\,235):enable='{strobe(4, 4)}'",
     "two white frames in every nine": box("lt(mod(n,9),2)", colour="white"),
     "bars appear": bars(f"gte(n,{AT})", 0.12),
     "deep bars appear": bars(f"gte(n,{AT})", 0.2),
@@ -96,6 +106,13 @@ def test_one_shot_stays_one_clip_whatever_comes_over_it(recipe: str, shot: Shot)
 
 def test_a_cut_at_which_bars_appear_too_is_a_cut() -> None:
     (found,) = boundaries([BUNNY, BATTLE], f"[1]{bars('gte(n,0)', 0.14)}[barred];[0][barred]concat")
+    assert (found.frame, found.transition and found.transition.kind) == (FRAMES, CutKind.HARD)
+
+
+@pytest.mark.parametrize("colour", ["white", "black"])
+def test_a_cut_at_the_end_of_a_strobe_is_found_and_is_hard(colour: str) -> None:
+    flashes = box(f"between(n,{FRAMES - 31},{FRAMES - 2})*mod(n,2)", colour=colour)
+    (found,) = boundaries([BUNNY, BATTLE], f"[0]{flashes}[lit];[lit][1]concat")
     assert (found.frame, found.transition and found.transition.kind) == (FRAMES, CutKind.HARD)
 
 

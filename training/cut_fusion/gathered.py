@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.cut_features import REACH, picture_features
 from heaters_dagster.domain.cut_fusion import Features
+from resources.models.scores.learned import PictureFeatures
 from training.cut_fusion.films import Labels
 from training.cut_fusion.shots import FOLDS, Frames
 
@@ -32,9 +32,9 @@ class Gathered:
 
 def gathered_from(labels: Labels, frames: Frames, scores: NDArray[np.floating]) -> Gathered:
     """frames: (n, 27, 48, 3). scores: (n, 2)."""
-    ends = np.concatenate([np.repeat(frames[:1], REACH, axis=0), frames, np.repeat(frames[-1:], REACH, axis=0)])
-    names, pictures = picture_features(ends)
-    return Gathered(labels, scores.astype(np.float16), names, pictures.astype(np.float16))
+    pictures = PictureFeatures()
+    pictures.feed(frames)
+    return Gathered(labels, scores.astype(np.float16), *pictures.finish())
 
 
 def save_fold(path: Path, films: Sequence[Gathered]) -> None:

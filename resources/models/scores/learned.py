@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_features import REACH, picture_features
-from heaters_dagster.domain.cut_fusion import Doubted, Features, Model, Trees, calibrated, fused
+from heaters_dagster.domain.cut_fusion import FLASH, Doubted, Features, Model, Trees, calibrated, fused
 from heaters_dagster.domain.cut_transitions import KINDS, TransitionModels, as_column, transitions_at
 from heaters_dagster.domain.errors import ModelUnavailableError
+from heaters_dagster.domain.flashes import Calmed
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
 #: How sure it is that a shot begins at the frame, 0..1, and 0 nearly everywhere. A new model is a new column: it scores differently.
@@ -58,23 +59,21 @@ class LearnedScores:
 
 
 class PictureFeatures:
-    """The features of all frames of a video, computed in batches. It keeps them as float16: 114 bytes a frame."""
+    """The features of all frames of a video without its flashes, computed in batches. It keeps them as float16: 116 bytes a frame."""
 
     def __init__(self) -> None:
+        self._calmed = Calmed()
         self._frames: NDArray[np.uint8] | None = None
+        self._flashes = np.zeros(0, bool)
         self._names: tuple[str, ...] = ()
         self._kept = bytearray()
 
     def feed(self, frames: NDArray[np.uint8]) -> None:
-        if not len(frames):
-            return
-        before = np.repeat(frames[:1], REACH, axis=0) if self._frames is None else self._frames
-        self._frames = np.concatenate([before, frames])
-        while len(self._frames) >= _BATCH_FRAMES + 2 * REACH:
-            self._compute(_BATCH_FRAMES)
+        self._add(*self._calmed.feed(frames))
 
     def finish(self) -> tuple[tuple[str, ...], NDArray[np.float16]]:
         """Names, and (n, names)."""
+        self._add(*self._calmed.finish())
         if self._frames is None:
             return (), np.zeros((0, 0), np.float16)
         self._frames = np.concatenate([self._frames, np.repeat(self._frames[-1:], REACH, axis=0)])
@@ -83,11 +82,20 @@ class PictureFeatures:
         self._frames = None
         return self._names, np.frombuffer(self._kept, np.float16).reshape(-1, len(self._names))
 
+    def _add(self, frames: NDArray[np.uint8], flashes: NDArray[np.bool_]) -> None:
+        if not len(frames):
+            return
+        before = np.repeat(frames[:1], REACH, axis=0) if self._frames is None else self._frames
+        self._frames, self._flashes = np.concatenate([before, frames]), np.concatenate([self._flashes, flashes])
+        while len(self._frames) >= _BATCH_FRAMES + 2 * REACH:
+            self._compute(_BATCH_FRAMES)
+
     def _compute(self, count: int) -> None:
         assert self._frames is not None
-        self._names, features = picture_features(self._frames[: count + 2 * REACH])
-        self._kept += features.astype(np.float16).tobytes()
-        self._frames = self._frames[count:].copy()
+        names, features = picture_features(self._frames[: count + 2 * REACH])
+        self._names = (*names, FLASH)
+        self._kept += np.concatenate([features, self._flashes[:count, None]], axis=1).astype(np.float16).tobytes()
+        self._frames, self._flashes = self._frames[count:].copy(), self._flashes[count:].copy()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
