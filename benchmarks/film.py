@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle, islice, zip_longest
 from pathlib import Path
@@ -116,18 +115,10 @@ def _processed(settings: Settings, asset: str) -> tuple[float, float]:
                 if asset in done["assets"].split(", "):
                     at = time.monotonic()
                     break
-        _end(process)
+        process.terminate()
     if at is None:
         raise RuntimeError(f"heaters process ended with {process.returncode}, and made no {asset}")
     return at, spent
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Dagster loses a signal that comes while it begins or ends a run."""
-    while process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(2)
 
 
 def _heaters(settings: Settings, *words: str) -> None:

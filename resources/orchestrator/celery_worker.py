@@ -24,7 +24,8 @@ from resources.postgres.room_waits import RoomWaitStore
 
 _BEGINS = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING})
 _log = logging.getLogger("heaters.worker")
-_log.setLevel(logging.WARNING)  # Celery says errors only (`--loglevel=error`), and by that would keep this back as well
+for _name in (_log.name, "assets", "resources"):  # Celery says errors only (`--loglevel=error`), and by that would keep theirs back as well
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 _LONGEST_WAIT_FOR_ROOM_SECONDS = 600.0
 _LOOK_FOR_ROOM_SECONDS = 2.0

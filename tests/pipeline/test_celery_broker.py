@@ -149,3 +149,5 @@ def test_a_worker_whose_disk_is_full_leaves_the_runs_to_others_until_there_is_ro
                 working.result(timeout=1)
         assert working.result(timeout=60) == 0
     assert "has room again" in caplog.text
+    logging.getLogger("resources.media.ffmpeg").warning("film.mp4: ffmpeg (proxy) ended with code 1")
+    assert "film.mp4: ffmpeg (proxy) ended with code 1" in caplog.text, "what ffmpeg said is shown by a worker too"

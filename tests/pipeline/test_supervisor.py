@@ -379,5 +379,8 @@ def test_a_code_server_or_a_database_that_is_away_is_told_in_a_few_lines() -> No
     away = "Unable to reach the code server. Sensor will resume."
     again = [no_database, "\tIs the server running locally?"]
     assert list(readable(lines)) == [heading, away, "this machine had stood still", *again, heading, *lines[-3:]]
+    assert list(readable([*failed_tries[0], "all is well", *failed_tries[1]])) == [*again, "all is well", *again], (
+        "the next time it is told again"
+    )
     assert list(readable([*stack, *lines[-3:]])) == [away, *lines[-3:]]
     assert list(readable([*stack, "", *stack[4:], "Traceback of nothing"])) == [away, away, "Traceback of nothing"]

@@ -151,9 +151,9 @@ def _without_outages(lines: Iterable[str]) -> Iterator[str]:
             if held is not None:
                 yield held
             held, is_dropped, was_unreachable = None, False, was_unreachable and not line
-            is_repeated = record is not None and _NO_DATABASE in line and record["message"] == told
-            if record is not None and _NO_DATABASE in line:
-                told = record["message"]
+            failed_try = record["message"] if record is not None and _NO_DATABASE in line else ""
+            is_repeated = bool(failed_try) and failed_try == told
+            told = failed_try or (told if _is_indented(line) else "")
             if line.startswith(_TRACEBACK):
                 held = line
             elif not is_repeated:
