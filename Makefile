@@ -13,10 +13,11 @@ install: $(STAMP)
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Heaters needs Python 3.11 or newer; found: $$($(PYTHON) --version). Try: make PYTHON=python3.12 install"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "No venv module. On Debian or Ubuntu type: apt-get install python3-venv"; exit 1; }
-	@echo "Installing Heaters, and all that it needs, into $(VENV). It takes some minutes and says no more until it is done ..."
+	@echo "1 of 3: a newer pip ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25' || echo "Going on with the pip that is there"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev,ytdlp]'
-	@echo "Compiling what is used, so that the first start is as fast as the next ..."
+	@echo "2 of 3: Heaters, and all that it needs, into $(VENV); it takes some minutes ..."
+	@$(BIN)/python deploy/install_packages.py --editable '.[dev,ytdlp]'
+	@echo "3 of 3: compiling what is used, so that the first start is as fast as the next ..."
 	@env PYTHONDONTWRITEBYTECODE= $(BIN)/python deploy/first_import.py
 	@touch $@
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select, union
 
 from heaters_dagster.domain.related import Related
 from heaters_dagster.domain.review_queue import MAX_ID
@@ -177,9 +177,12 @@ class SourceVideoLists:
     def overview(self, *, most: int) -> list[VideoOverview]:
         """At most so many, ordered by id. Failed ones are taken first, the newest of them, then the newest of all."""
         ids = select(_video.id).where(is_there()).order_by(_video.id.desc()).limit(most)
-        has_failed = or_(_video.state.in_([state.value for state in SOURCE_VIDEO_RETRY]), _video.gold_master_error.is_not(None))
+        kinds = (_video.state.in_([state.value for state in SOURCE_VIDEO_RETRY]), _video.gold_master_error.is_not(None))
+        # Materialized: each kind has its index, and the planner would rather read all source videos backwards for the newest of them.
+        failed = union(*(select(_video.id).where(is_there(), kind) for kind in kinds)).cte("failed").prefix_with("materialized")
+        newest_failed = select(failed.c.id).order_by(failed.c.id.desc()).limit(most)
         with self._database.read() as connection:
-            chosen = dict.fromkeys([*connection.scalars(ids.where(has_failed)), *connection.scalars(ids)])
+            chosen = dict.fromkeys([*connection.scalars(newest_failed), *connection.scalars(ids)])
             return _overviews(connection, among(_video.id, list(chosen)[:most]))
 
     def all_overviews(self) -> Iterator[VideoOverview]:
