@@ -5,6 +5,7 @@ from __future__ import annotations
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.postgres.backlog import CLIP_WORDS, VIDEO_WORDS, failed_count, load_backlog
 from resources.postgres.database import Database
+from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
 from tests.pipeline_rows import cut_video, reviews, video_in
 
@@ -47,6 +48,20 @@ def test_a_gold_master_that_waits_or_failed_is_a_group_of_its_own(database: Data
     SourceVideoStore(database).record_gold_master_failure(clip.source_video_id, "no room", transient=True)
     (failed,) = (group for group in load_backlog(database) if group.what == "gold masters")
     assert (failed.words, failed.count, failed.failed) == ("making them failed", 1, True)
+
+
+def test_a_list_of_a_few_has_what_failed_first_and_then_the_newest(database: Database) -> None:
+    videos, lists = SourceVideoStore(database), SourceVideoLists(database)
+    without_master, failed, older, newer, newest = (video_in(database, S.DOWNLOADING).id for _ in range(5))
+    videos.record_failure(failed, S.DOWNLOAD_FAILED, "gone", transient=False)
+    videos.record_gold_master_failure(without_master, "no room", transient=True)
+    shown = {most: [one.id for one in lists.overview(most=most)] for most in (1, 3, 4, 9)}
+    assert shown == {
+        1: [failed],
+        3: [without_master, failed, newest],
+        4: [without_master, failed, newer, newest],
+        9: [without_master, failed, older, newer, newest],
+    }
 
 
 def test_every_state_that_is_not_the_end_has_its_words() -> None:
