@@ -27,10 +27,16 @@ _ON_GRID = 0.07
 def constant_rate(average: Fraction, edges: Sequence[tuple[int, float]], *, stated: Fraction | None = None) -> Fraction | None:
     """The rate at which every (frame, seconds) of `edges` lies at its own number; None when there is none: the rate is variable.
 
-    average: of the whole source video. stated: what the file says of its rate.
+    The first one is frame 0, from which the others count: a picture may begin later than its sound. average: of the whole source video.
+    stated: what the file says of its rate.
     """
     rates = [timeline_rate(rate) for rate in (stated, average) if rate] + [average]
-    return next((rate for rate in dict.fromkeys(rates) if all(round(Fraction(seconds) * rate) == frame for frame, seconds in edges)), None)
+
+    def fits(rate: Fraction) -> bool:
+        begin = round(Fraction(edges[0][1]) * rate)
+        return all(round(Fraction(seconds) * rate) - begin == frame for frame, seconds in edges)
+
+    return next((rate for rate in dict.fromkeys(rates) if fits(rate)), None)
 
 
 def frame_places(pts: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> NDArray[np.int64]:

@@ -176,9 +176,9 @@ def gathered_cut_list(
 def list_rate(video: SourceVideo, clips: Sequence[Clip], indexes: FrameIndexes) -> tuple[Fraction, tuple[str, ...]]:
     """The rate of the list, and a warning when the source video has none that is constant."""
     header = indexes.header(video.id)
-    duration = header.end_pts * header.time_base
+    duration = header.end_pts * header.time_base - Fraction(min(clip.start_time_seconds for clip in clips))
     average = Fraction(header.frame_count) / duration if duration else Fraction(25)
-    edges = [(0, 0.0), *((clip.end_frame, clip.end_time_seconds) for clip in clips)]
+    edges = [(0, min(clip.start_time_seconds for clip in clips)), *((clip.end_frame, clip.end_time_seconds) for clip in clips)]
     probe = _probe(video)
     found = constant_rate(average, edges, stated=probe.video.average_frame_rate if probe else None)
     if found is not None:

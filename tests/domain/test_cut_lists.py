@@ -278,6 +278,8 @@ def test_a_constant_rate_is_found_whatever_the_container_rounds_to(rate: Fractio
     milliseconds = [(n, round(n * 1000 / rate) / 1000) for n in (0, 1, 77, 1234, 20_000)]
     average = Fraction(20_000) / Fraction(milliseconds[-1][1])
     assert constant_rate(average, milliseconds) == rate
+    late = [(n, seconds + 2) for n, seconds in milliseconds]
+    assert constant_rate(average, late) == rate, "also where the picture begins later than the sound"
     assert constant_rate(average, [*milliseconds, (20_001, milliseconds[-1][1] + float(3 / rate))]) is None
 
 
