@@ -848,6 +848,14 @@ def test_a_companion_file_fits_the_list_of_a_variable_rate(
     assert heaters(f"cutlist {varies} --companion")[0] == 2
     assert heaters(f"cutlist {video} --companion -o {tmp_path / 'constant.csv'}")[0] == 0
     assert "has a constant rate, so there is no companion file" in heaters.error
+    # Every seventh frame is missing: all frames have their own numbers at the average of 150/7 too, which no program knows.
+    left = [n / 25 for n in range(70) if n % 7 != 3]
+    source = barcode_video(tmp_path / "dropped.mp4", frames=60, times=left)
+    dropped = stored_video(source, tmp_path, database=database, objects=object_store, cuts=(20, 40), approved=False).id
+    events = [line for line in heaters(f"cutlist {dropped} --format edl")[1].splitlines() if re.match(r"\d{3}  ", line)]
+    assert "dropped has a variable frame rate: the list counts at the constant rate 25" in heaters.error
+    assert [round(left[frame] * 25) for frame in (20, 40)] == [23, 47]
+    assert [line.split()[4] for line in events] == ["00:00:00:00", "00:00:00:23", "00:00:01:22"]
 
 
 def test_cuts_of_another_program_are_imported(heaters: Heaters, video: int, database: Database, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The frame rate of a cut list, and where the timecode of a source video begins at this rate.
 
-An editing program knows constant rates alone. A source video whose cuts all lie at `round(seconds x rate) == frame` is constant for a list.
+An editing program knows constant rates alone. A source video whose cuts all lie at `round(seconds x rate) == frame` is constant for a list;
+when that rate is none that editing programs know, its frames must follow one another at this rate, too: cuts may fit an average by chance.
 For any other one the list counts at the lowest common rate at which each frame has a place of its own, so that no frame is lost and
 a file of that rate, with frames repeated where the time asks for it, fits the list exactly.
 """
@@ -23,6 +24,9 @@ EDITING_RATES = tuple(
 #: Stamps are whole units of a time base: up to half a millisecond off, which is 0.06 of a frame at 120 a second.
 _ON_GRID = 0.07
 
+#: A camera's clock trembles by some milliseconds. Where one frame of a few is missing, the next comes a third of a frame late or more.
+_STEADY = 0.25
+
 
 def constant_rate(average: Fraction, edges: Sequence[tuple[int, float]], *, stated: Fraction | None = None) -> Fraction | None:
     """The rate at which every (frame, seconds) of `edges` lies at its own number; None when there is none: the rate is variable.
@@ -37,6 +41,11 @@ def constant_rate(average: Fraction, edges: Sequence[tuple[int, float]], *, stat
         return all(round(Fraction(seconds) * rate) - begin == frame for frame, seconds in edges)
 
     return next((rate for rate in dict.fromkeys(rates) if fits(rate)), None)
+
+
+def is_steady(pts: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> bool:
+    """Whether each frame comes one frame of `rate` after the one before it. pts: (n,) in units of `time_base`."""
+    return bool(np.all(np.abs(np.diff(pts) * float(time_base * rate) - 1) <= _STEADY))
 
 
 def frame_places(pts: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> NDArray[np.int64]:

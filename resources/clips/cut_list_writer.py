@@ -11,7 +11,15 @@ import av
 import numpy as np
 
 from heaters_dagster.domain.cut_list_media import CutListMedia, MediaKind, path_under
-from heaters_dagster.domain.cut_list_rates import constant_rate, drops_frames, first_count, frame_places, rate_without_loss
+from heaters_dagster.domain.cut_list_rates import (
+    EDITING_RATES,
+    constant_rate,
+    drops_frames,
+    first_count,
+    frame_places,
+    is_steady,
+    rate_without_loss,
+)
 from heaters_dagster.domain.cut_lists import (
     CutListFormat,
     CutListSource,
@@ -181,9 +189,11 @@ def list_rate(video: SourceVideo, clips: Sequence[Clip], indexes: FrameIndexes) 
     edges = [(0, min(clip.start_time_seconds for clip in clips)), *((clip.end_frame, clip.end_time_seconds) for clip in clips)]
     probe = _probe(video)
     found = constant_rate(average, edges, stated=probe.video.average_frame_rate if probe else None)
-    if found is not None:
+    if found in EDITING_RATES:
         return found, ()
     index = indexes.load(video.id)
+    if found is not None and is_steady(index.pts, header.time_base, found):
+        return found, ()
     rate, lost = rate_without_loss(index.pts, header.time_base)
     told = f" {counted(lost, 'frame')} cannot be told from their neighbours at this rate." if lost else ""
     return rate, (

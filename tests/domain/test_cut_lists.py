@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from heaters_dagster.domain.cut_kinds import Transition
 from heaters_dagster.domain.cut_list_media import CutListMedia, file_address, path_under, reels_of
-from heaters_dagster.domain.cut_list_rates import EDITING_RATES, constant_rate, first_count, frame_places, rate_without_loss
+from heaters_dagster.domain.cut_list_rates import EDITING_RATES, constant_rate, first_count, frame_places, is_steady, rate_without_loss
 from heaters_dagster.domain.cut_lists import CutListSource, Gaps, events, timeline_range
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts
@@ -286,6 +286,20 @@ def test_a_constant_rate_is_found_whatever_the_container_rounds_to(rate: Fractio
 def test_a_short_file_has_the_rate_that_it_states() -> None:
     edges = [(n, round(n * 1001 / 30) / 1000) for n in (0, 30, 60)]
     assert constant_rate(Fraction(60) / Fraction(edges[-1][1]), edges, stated=NTSC) == NTSC
+
+
+@pytest.mark.parametrize("every", [2, 3, 7, 11])
+def test_a_film_without_every_nth_frame_is_not_steady_though_its_places_fit_the_average(every: int) -> None:
+    shown = [n for n in range(25 * 77) if n % every != every // 2]
+    pts, average = np.array(shown, dtype=np.int64) * 512, Fraction(25 * (every - 1), every)
+    edges = [(n, one / 25) for n, one in enumerate(shown)]
+    assert constant_rate(average, edges) == average
+    assert is_steady(pts, Fraction(1, 12_800), average) is (every == 2), "of every second frame the rest has a constant rate"
+
+
+def test_a_camera_whose_clock_trembles_is_steady() -> None:
+    pts = np.array([round((n + (0.1, -0.1)[n % 2]) * 90_000 / 15) for n in range(300)], dtype=np.int64)
+    assert is_steady(pts, Fraction(1, 90_000), Fraction(15))
 
 
 @pytest.mark.parametrize(
