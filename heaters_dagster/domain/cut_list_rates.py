@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.timecode import DROP_FRAME_RATES, SourceTime, nominal_rate, timeline_rate
+from heaters_dagster.domain.timecode import DROP_FRAME_RATES, SourceTime, frames_per_day, nominal_rate, timeline_rate
 
 #: Rates that all editing programs of our formats know, ascending.
 EDITING_RATES = tuple(
@@ -79,6 +79,16 @@ def _off_grid(pts: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> fl
 def first_count(time: SourceTime | None, rate: Fraction) -> int:
     """The count of frame 0 at the nominal number of `rate`: timecode may count 25 where the video has 50 frames a second."""
     return 0 if time is None else round(Fraction(time.first_frame * nominal_rate(rate), nominal_rate(time.rate)))
+
+
+def count_of_beginning(time: SourceTime | None, rate: Fraction, frame_0: int) -> int:
+    """The count at the beginning of a file whose timecode is that of frame 0, and whose frame 0 is shown `frame_0` frames after it.
+
+    A picture may begin later than its sound; the timecode is that of the picture.
+    """
+    if time is None:
+        return 0
+    return (first_count(time, rate) - frame_0) % frames_per_day(rate, drop_frame=drops_frames(time, rate))
 
 
 def drops_frames(time: SourceTime | None, rate: Fraction) -> bool:

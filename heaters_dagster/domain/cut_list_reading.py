@@ -79,7 +79,7 @@ class ClipFile:
 class ReadFor:
     """The source video for which a list is read.
 
-    rate: of its lists. drop_frame: whether its timecode leaves out numbers. first_count: of the timecode of its frame 0.
+    rate: of its lists. drop_frame: whether its timecode leaves out numbers. first_count: of the timecode at its beginning.
     places: (n + 1,) where each frame, and the end, lies in frames of `rate`.
     names: of its files, as lists may tell them. clip_files: of its clips, by such names in lower case (`str.casefold`).
     """

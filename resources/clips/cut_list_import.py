@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from heaters_dagster.domain import cuts
-from heaters_dagster.domain.cut_list_rates import drops_frames, first_count, frame_places
+from heaters_dagster.domain.cut_list_rates import count_of_beginning, drops_frames, first_count, frame_places
 from heaters_dagster.domain.cut_list_reading import MOST_LIST_BYTES, ClipFile, FoundCuts, ReadFor, cuts_of, decoded
 from heaters_dagster.domain.cut_lists import CutListFormat
 from heaters_dagster.domain.cuts import Change
@@ -123,6 +123,7 @@ def _read_for(video: SourceVideo, live: list[Clip], database: Database, objects:
     rate, _ = list_rate(video, live, indexes)
     time = facts.usable_source_time(video.frame_rate)
     pts = np.append(index.pts, index.header.end_pts)
+    places = frame_places(pts, index.header.time_base, rate)
     names = {PurePosixPath(key).name for key in (video.original_filepath, video.proxy_filepath, video.gold_master_filepath) if key}
     if (submitted := submitted_path(video, settings)) is not None:
         names.add(submitted.name)
@@ -131,8 +132,8 @@ def _read_for(video: SourceVideo, live: list[Clip], database: Database, objects:
     return ReadFor(
         rate=Fraction(rate),
         drop_frame=drops_frames(time, rate),
-        first_count=first_count(time, rate),
-        places=frame_places(pts, index.header.time_base, rate),
+        first_count=count_of_beginning(time, rate, int(places[0])),
+        places=places,
         names=frozenset(names | {PurePosixPath(name).stem for name in names}),
         clip_files=_clip_files(video, live, database, indexes, time, rate),
     )

@@ -14,6 +14,7 @@ from heaters_dagster.domain.cut_list_media import CutListMedia, MediaKind, path_
 from heaters_dagster.domain.cut_list_rates import (
     EDITING_RATES,
     constant_rate,
+    count_of_beginning,
     drops_frames,
     first_count,
     frame_places,
@@ -257,12 +258,13 @@ def _whole(
     own_sound = choices.media in (MediaKind.ORIGINAL, MediaKind.MASTER) and choices.companion is None
     used = probe.used_audio if probe else None
     channels = sum(stream.channels for stream in heard) if own_sound else min(used.channels if used else 0, _PROXY_CHANNELS)
+    frame_0 = min(timeline_range(clip, rate).start for clip in clips)
     return CutListMedia(
         name=name,
         path=path,
         length_frames=max(timeline_range(clip, rate).end for clip in clips),
         # A file of a constant rate is made here, and has no timecode.
-        first_frame=first_count(time, rate) if choices.companion is None else 0,
+        first_frame=count_of_beginning(time, rate, frame_0) if choices.companion is None else 0,
         reel=reel,
         audio_channels=(channels or (0 if probe else _PROXY_CHANNELS)) if header.has_audio or own_sound else 0,
         audio_rate=used.sample_rate if used and own_sound else 48_000,
