@@ -41,6 +41,10 @@ _ARRAYS = ("feature", "threshold", "left", "right", "value")
 BASE = "base_sum"
 #: The column of `Features` that is 1 where a frame was taken for one of a flash and replaced; 0 elsewhere.
 FLASH = "flash"
+#: The column that has, in the middle of what looks like a wipe of a straight edge, how many frames it takes; 0 elsewhere.
+WIPE = "wipe"
+#: How sure a cut is that only the pictures show.
+_SEEN_WIPE = 0.85
 
 
 class Model(Protocol):
@@ -251,6 +255,19 @@ def without_flashes(features: Features) -> Features:
     return replace(features, chance=np.where(flashes, 0, features.chance), part=np.where(flashes, 0, features.part))
 
 
+def wipe_ranges(features: Features) -> dict[int, tuple[int, int]]:
+    """Middle frame -> first and last frame of what looks like a wipe. Light that flashes moves edges too."""
+    if WIPE not in features.names:
+        return {}
+    lengths, flashes = features[WIPE], features[FLASH] > 0
+    ranges = {
+        int(middle): (int(middle - length // 2), int(middle - length // 2 + length - 1))
+        for middle in np.flatnonzero(lengths)
+        if (length := int(lengths[middle]))
+    }
+    return {middle: (first, last) for middle, (first, last) in ranges.items() if not flashes[max(0, first - 2) : last + 3].any()}
+
+
 def fused(features: Features, hard: Model, gradual: Model) -> Floats:
     """(n,): at a frame where a shot begins how sure that is, 0..1; else 0. One boundary for one transition."""
     features = without_flashes(features)
@@ -275,6 +292,11 @@ def fused(features: Features, hard: Model, gradual: Model) -> Floats:
         # Two frames alone at an end of the video are no shot: nothing tells whether they are a flash.
         if _END_FRAMES < frame < len(column) - _END_FRAMES and chance >= _LEAST_CHANCE:
             column[frame] = chance
+    for middle, (first, last) in wipe_ranges(features).items():
+        taken = slice(max(0, first - _EDGE_BEFORE), last + _EDGE_AFTER + 1)
+        if column[taken].max(initial=0) < _SEEN_WIPE / 2:
+            column[taken] = 0
+            column[middle] = _SEEN_WIPE
     return one_for_each_fade(column, features["contrast"])
 
 

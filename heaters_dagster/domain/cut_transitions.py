@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.cut_fusion import Features, Floats, Places, Trees, network_features, without_flashes
+from heaters_dagster.domain.cut_fusion import Features, Floats, Places, Trees, network_features, wipe_ranges, without_flashes
 from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.fades import fade_at, fades, shows_nothing, whole_range
 
@@ -62,14 +62,17 @@ def transitions_at(features: Features, frames: NDArray[np.int_], confidences: Fl
     kinds = [KINDS[int(place)] for place in sums.argmax(1)]
     ends = zip(frames - before, np.minimum(frames + after, len(features.chance)) - 1, strict=True)
     contrast = features["contrast"]
-    seen = fades(contrast)
+    seen, wiped = fades(contrast), wipe_ranges(features)
     found = []
     for place, (kind, frame, (first, last)) in enumerate(zip(kinds, map(int, frames), ends, strict=True)):
         fade = fade_at(frame, seen)
-        if fade is None and kind in AT_ONCE:
+        if fade is None and kind in AT_ONCE and frame not in wiped:
             found.append(Transition(kind))
             continue
         room = _room(place, confidences, frames, kinds)
+        if fade is None and frame in wiped:
+            found.append(Transition(CutKind.WIPE, *_limited(frame, *wiped[frame], room)))
+            continue
         told = (int(first), int(last)) if fade is None else (fade.first, fade.last)
         whole = whole_range(contrast, *told, room)
         if fade is not None or kind is CutKind.FADE or shows_nothing(contrast, *whole):

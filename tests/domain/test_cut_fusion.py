@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from heaters_dagster.domain.cut_features import REACH, picture_features
 from heaters_dagster.domain.cut_fusion import (
     BASE,
+    FLASH,
+    WIPE,
     Doubted,
     Features,
     Places,
@@ -163,3 +165,16 @@ def test_calibration_is_a_line_between_logits_and_leaves_nothing_as_it_is() -> N
     column = np.array([0.0, 0.5, 0.9], np.float32)
     assert calibrated(column, 1.0, 0.0) == pytest.approx(column, abs=1e-6)
     assert calibrated(column, 2.0, -1.0) == pytest.approx([0.0, 1 / (1 + np.e), 81 / (81 + np.e)], abs=1e-4)
+
+
+@pytest.mark.parametrize(("chance", "flash", "expected"), [({}, None, [50]), ({48: 0.9}, None, [49]), ({}, 44, [])])
+def test_a_wipe_that_the_pictures_show_is_one_cut_unless_another_is_found_or_light_flashes(
+    chance: dict[int, float], flash: int | None, expected: list[int]
+) -> None:
+    seen = features(chance, cuts=(49,) if chance else ())
+    own = np.zeros((len(seen.pictures), 2), np.float32)
+    own[50, 1] = 20
+    if flash is not None:
+        own[flash, 0] = 1
+    seen = replace(seen, names=(*seen.names, FLASH, WIPE), pictures=np.concatenate([seen.pictures, own], axis=1))
+    assert found(fused(seen, *models(seen))) == expected

@@ -116,6 +116,18 @@ def test_a_cut_at_the_end_of_a_strobe_is_found_and_is_hard(colour: str) -> None:
     assert (found.frame, found.transition and found.transition.kind) == (FRAMES, CutKind.HARD)
 
 
+@pytest.mark.parametrize(("edge", "frames"), [("X/W", 18), ("1-Y/H", 30)], ids=["to the right", "upwards"])
+def test_a_wipe_is_found_and_has_its_frames(edge: str, frames: int) -> None:
+    first = FRAMES - frames // 2
+    mixed = f"blend=all_expr='if(lt({edge},(N-{first}+1)/{frames + 1}),B,A)'"
+    (found,) = boundaries(
+        [OTHER_BUNNY, BATTLE], f"[0]tpad=stop={FRAMES}:stop_mode=clone[old];[1]tpad=start={FRAMES}:start_mode=clone[new];[old][new]{mixed}"
+    )
+    assert found.transition is not None
+    assert found.transition.kind == CutKind.WIPE
+    assert found.transition.frames == pytest.approx((first, first + frames - 1), abs=4)
+
+
 @cache
 def faded(between: int) -> tuple[Boundary, ...]:
     """One shot fades out, and another in; so many black frames lie between."""

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_features import REACH, picture_features
-from heaters_dagster.domain.cut_fusion import FLASH, Doubted, Features, Model, Trees, calibrated, fused
+from heaters_dagster.domain.cut_fusion import FLASH, WIPE, Doubted, Features, Model, Trees, calibrated, fused
 from heaters_dagster.domain.cut_transitions import KINDS, TransitionModels, as_column, transitions_at
 from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.flashes import Calmed
+from heaters_dagster.domain.wipes import wipes
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
 #: How sure it is that a shot begins at the frame, 0..1, and 0 nearly everywhere. A new model is a new column: it scores differently.
@@ -59,7 +60,7 @@ class LearnedScores:
 
 
 class PictureFeatures:
-    """The features of all frames of a video without its flashes, computed in batches. It keeps them as float16: 116 bytes a frame."""
+    """The features of all frames of a video without its flashes, computed in batches. It keeps them as float16: 118 bytes a frame."""
 
     def __init__(self) -> None:
         self._calmed = Calmed()
@@ -93,8 +94,13 @@ class PictureFeatures:
     def _compute(self, count: int) -> None:
         assert self._frames is not None
         names, features = picture_features(self._frames[: count + 2 * REACH])
-        self._names = (*names, FLASH)
-        self._kept += np.concatenate([features, self._flashes[:count, None]], axis=1).astype(np.float16).tobytes()
+        self._names = (*names, FLASH, WIPE)
+        lengths = np.zeros(count, np.float32)
+        for first, last in wipes(self._frames[: count + 2 * REACH]):
+            middle = (first + last + 1) // 2 - REACH
+            if 0 <= middle < count:
+                lengths[middle] = last - first + 1
+        self._kept += np.column_stack([features, self._flashes[:count], lengths]).astype(np.float16).tobytes()
         self._frames, self._flashes = self._frames[count:].copy(), self._flashes[count:].copy()
 
 
