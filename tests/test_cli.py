@@ -1105,6 +1105,14 @@ def test_what_lets_into_sites_is_read_from_files_or_unseen_and_not_printed(
     assert "a proxy is written http://host:3128 or http://user:password@host:3128; it may begin with" in " ".join(heaters.error.split())
 
 
+def test_the_doctor_goes_on_when_postgres_refuses_in_its_own_words(postgres_url: str) -> None:
+    address = make_url(postgres_url).set(database="no_such_database").render_as_string(hide_password=False)
+    found = doctor._finding("database", True, lambda: str(psycopg.connect(address)))
+    assert (found.ok, 'database "no_such_database" does not exist' in found.told, "\n" in found.told) == (False, True, False)
+    with pytest.raises(ZeroDivisionError):
+        doctor._finding("database", True, lambda: str(1 / 0))
+
+
 @pytest.mark.slow
 def test_the_doctor_looks_at_everything_and_tells_no_secret(
     heaters: Heaters, monkeypatch: pytest.MonkeyPatch, object_store: ObjectStore

@@ -86,6 +86,11 @@ def _finding(what: str, needed: bool, look: Callable[[], str]) -> Finding:
         return Finding(what, True, needed, look())
     except (HeatersError, OSError, ImportError, subprocess.SubprocessError) as error:
         return Finding(what, False, needed, without_access(str(error)))
+    except Exception as error:
+        # What Postgres or its driver says when they refuse; they are not imported for this, because they may be what is broken.
+        if type(error).__module__.partition(".")[0] not in {"psycopg", "sqlalchemy"}:
+            raise
+        return Finding(what, False, needed, without_access(str(error).strip().partition("\n")[0]))
 
 
 def _wrong_settings() -> str:

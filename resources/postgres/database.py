@@ -51,6 +51,8 @@ _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2
 #: A number too large for its column, bytes that are not text, half a character in JSON. NUL in a text is not here, because psycopg
 #: refuses it.
 _NOT_STORABLE = {"22003", "22021", "22P05"}
+#: A server without room refuses connections, without a code.
+_NO_ROOM = "No space left on device"
 _WRONG_ADDRESS = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|not permitted to log in|invalid port number"
     r"|could not translate host|Name or service not known"
@@ -417,10 +419,15 @@ def _embedded_database(settings: Settings, name: str) -> URL:
     base = embedded_postgres.ensure_running(settings.postgres_folder)
     known = (base, embedded_postgres.running_pid(settings.postgres_folder), name)
     if known not in _there:
-        with psycopg.connect(base, autocommit=True) as connection:
-            if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
-                with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process has created it first
-                    connection.execute(f'create database "{name}"'.encode())
+        try:
+            with psycopg.connect(base, autocommit=True) as connection:
+                if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
+                    with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process has created it first
+                        connection.execute(f'create database "{name}"'.encode())
+        except psycopg.OperationalError as error:
+            if _NO_ROOM not in str(error):
+                raise
+            raise DiskFullError(f"the disk of the database is full: {str(error).strip().splitlines()[0]}") from error
         _there.add(known)
     return make_url(base).set(database=name)
 
@@ -468,7 +475,7 @@ def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
         readable = BusyError(f"another process is changing the same rows; try again ({said})")
     elif code in _NOT_STORABLE or (code is None and isinstance(original, psycopg.DataError)):
         readable = BadRequestError(f"a value cannot be stored: {said}")
-    elif code == "53100":
+    elif code == "53100" or _NO_ROOM in str(original):
         readable = DiskFullError(f"the disk of the database is full: {said}")
     elif code is None and isinstance(original, psycopg.OperationalError) and _WRONG_ADDRESS.search(str(original)):
         readable = SettingsError(f"the database at {url} cannot be used: {_first_line(error)}. Correct HEATERS_DATABASE_URL")

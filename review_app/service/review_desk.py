@@ -365,7 +365,7 @@ class ReviewDesk:
         """The action that an undo took back or a redo did again, with its clips before and after, so that the page can name it."""
         shown = ("id", "source_video_id", "sequence", "start_frame", "end_frame", "state")
         live = [[clip for clip in side.values() if clip is not None and clip.get("is_live", True)] for side in (before, after)]
-        sides = [[{name: clip[name] for name in shown} for clip in side[:_MAX_TOLD]] for side in live]
+        sides = [[{**{name: clip[name] for name in shown}, "cut": clip.get("transition")} for clip in side[:_MAX_TOLD]] for side in live]
         title = self.videos.load(next(iter(after.values()))["source_video_id"]).title if after else ""
         count = {"count": len(live[1])} if len(live[1]) > _MAX_TOLD else {}
         return {"action": action, "before": sides[0], "after": sides[1], "title": title, **count}

@@ -29,6 +29,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from assets.source_video import fetch_source_video
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, DiskFullError
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, proxy_key
@@ -451,6 +452,15 @@ def test_an_undo_says_what_it_took_back_also_when_it_is_sent_again(client: TestC
         done = client.post("/api/decisions", json={"request_key": "k2", "action": "undo"}, headers=headers).json()["done"]
         assert (done["action"], done["title"]) == ("skip", video.title)
         assert [(one["sequence"], one["state"]) for one in done["before"] + done["after"]] == [(2, "pending_review"), (2, "review_skipped")]
+
+
+def test_an_undo_and_a_redo_say_what_the_cut_was_called(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    clip, headers = clips_of(desk, video)[1], signed_in(desk)
+    desk.reviews.edit_cut(video.id, clip.start_frame, Transition(CutKind.WIPE, clip.start_frame - 1, clip.start_frame), reviewer="Ada")
+    for key, action in (("k1", "undo"), ("k2", "redo")):
+        done = client.post("/api/decisions", json={"request_key": key, "action": action}, headers=headers).json()["done"]
+        (cut,) = [one["cut"] for one in done["after"] if one["id"] == clip.id]
+        assert cut == {"kind": "wipe", "first_frame": clip.start_frame - 1, "last_frame": clip.start_frame}
 
 
 def test_a_frame_of_a_video_leads_to_the_clip_that_holds_it(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
