@@ -8,6 +8,7 @@ a file of that rate, with frames repeated where the time asks for it, fits the l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -27,6 +28,9 @@ _ON_GRID = 0.07
 #: A camera's clock trembles by some milliseconds. Where one frame of a few is missing, the next comes a third of a frame late or more.
 _STEADY = 0.25
 
+#: Far more than what a float of a day's seconds leaves out, far less than a unit of any time base.
+_TRIFLE = Fraction(1, 10**6)
+
 
 def constant_rate(average: Fraction, edges: Sequence[tuple[int, float]], *, stated: Fraction | None = None) -> Fraction | None:
     """The rate at which every (frame, seconds) of `edges` lies at its own number; None when there is none: the rate is variable.
@@ -37,10 +41,19 @@ def constant_rate(average: Fraction, edges: Sequence[tuple[int, float]], *, stat
     rates = [timeline_rate(rate) for rate in (stated, average) if rate] + [average]
 
     def fits(rate: Fraction) -> bool:
-        begin = round(Fraction(edges[0][1]) * rate)
-        return all(round(Fraction(seconds) * rate) - begin == frame for frame, seconds in edges)
+        begin = place_at(edges[0][1], rate)
+        return all(place_at(seconds, rate) - begin == frame for frame, seconds in edges)
 
     return next((rate for rate in dict.fromkeys(rates) if fits(rate)), None)
+
+
+def place_at(seconds: float, rate: Fraction) -> int:
+    """The frame of a list at `rate` that begins nearest to a time of the frame index; of two that are as near, the later one.
+
+    A picture that begins late may lie half a frame off this grid all along: its frames must all go to the same side, as in `frame_places`,
+    and a time is a float, so that a half may be a trifle less.
+    """
+    return math.floor(Fraction(seconds) * rate + Fraction(1, 2) + _TRIFLE)
 
 
 def is_steady(pts: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> bool:

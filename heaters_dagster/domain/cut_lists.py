@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cut_list_media import CutListMedia
+from heaters_dagster.domain.cut_list_rates import place_at
 from heaters_dagster.domain.cut_list_reading import ReadCutList, ReadFor
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import SourceFacts
@@ -220,8 +221,8 @@ class CutListEvent:
 
 def timeline_range(clip: CutListClip, rate: Fraction) -> TimelineRange:
     """Where `clip` lies in the source, in frames of `rate`."""
-    start = round(Fraction(clip.start_time_seconds) * rate)
-    return TimelineRange(start, max(start + 1, round(Fraction(clip.end_time_seconds) * rate)))
+    start = place_at(clip.start_time_seconds, rate)
+    return TimelineRange(start, max(start + 1, place_at(clip.end_time_seconds, rate)))
 
 
 def events(source: CutListSource, clips: Sequence[CutListClip]) -> list[CutListEvent]:

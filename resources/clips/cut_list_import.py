@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from heaters_dagster.domain import cuts
-from heaters_dagster.domain.cut_list_rates import count_of_beginning, drops_frames, first_count, frame_places
+from heaters_dagster.domain.cut_list_rates import count_of_beginning, drops_frames, first_count, frame_places, place_at
 from heaters_dagster.domain.cut_list_reading import MOST_LIST_BYTES, ClipFile, FoundCuts, ReadFor, cuts_of, decoded
 from heaters_dagster.domain.cut_lists import CutListFormat
 from heaters_dagster.domain.cuts import Change
@@ -149,7 +149,7 @@ def _clip_files(
     for clip in with_file:
         assert clip.clip_filepath is not None
         place = place_of_file(clip, exports[clip.id], rate, indexes)
-        began = place.start - round(Fraction(live[0].start_time_seconds) * rate)
+        began = place.start - place_at(live[0].start_time_seconds, rate)
         count = first_count(time.beginning_at(began / rate), rate) if time is not None else 0
         stored = PurePosixPath(clip.clip_filepath)
         for name in (stored.name, name_in_zip(video.title, clip.sequence, stored.suffix)):

@@ -19,6 +19,7 @@ from heaters_dagster.domain.cut_list_rates import (
     first_count,
     frame_places,
     is_steady,
+    place_at,
     rate_without_loss,
 )
 from heaters_dagster.domain.cut_lists import (
@@ -335,7 +336,7 @@ def place_of_file(clip: Clip, exports: Sequence[ClipExport], rate: Fraction, ind
     start, end = told.get("start_frame", clip.start_frame), told.get("end_frame", clip.end_frame)
     if (start, end) == (clip.start_frame, clip.end_frame):
         return timeline_range(clip, rate)
-    first, last = (round(Fraction(seconds) * rate) for seconds in indexes.times(clip.source_video_id, [start, end]))
+    first, last = (place_at(seconds, rate) for seconds in indexes.times(clip.source_video_id, [start, end]))
     return TimelineRange(first, max(first + 1, last))
 
 

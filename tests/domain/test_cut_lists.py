@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from heaters_dagster.domain.cut_kinds import Transition
 from heaters_dagster.domain.cut_list_media import CutListMedia, file_address, path_under, reels_of
-from heaters_dagster.domain.cut_list_rates import EDITING_RATES, constant_rate, first_count, frame_places, is_steady, rate_without_loss
+from heaters_dagster.domain.cut_list_rates import (
+    EDITING_RATES,
+    constant_rate,
+    first_count,
+    frame_places,
+    is_steady,
+    place_at,
+    rate_without_loss,
+)
 from heaters_dagster.domain.cut_lists import CutListSource, Gaps, events, timeline_range
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts
@@ -281,6 +289,17 @@ def test_a_constant_rate_is_found_whatever_the_container_rounds_to(rate: Fractio
     late = [(n, seconds + 2) for n, seconds in milliseconds]
     assert constant_rate(average, late) == rate, "also where the picture begins later than the sound"
     assert constant_rate(average, [*milliseconds, (20_001, milliseconds[-1][1] + float(3 / rate))]) is None
+
+
+@pytest.mark.parametrize("rate", EDITING_RATES)
+def test_a_picture_that_begins_half_a_frame_off_the_grid_keeps_its_frames(rate: Fraction) -> None:
+    begin = float(Fraction(75, 2) / rate)
+    edges = [(n, begin + float(n / rate)) for n in (0, 7, 16, 1235)]
+    assert constant_rate(Fraction(1235) / Fraction(edges[-1][1] - begin), edges) == rate
+    pts = np.array([round((begin + float(n / rate)) * 90_000) for n, _ in edges])
+    assert [place_at(seconds, rate) - 38 for _, seconds in edges] == [n for n, _ in edges]
+    if (45_000 / rate).denominator == 1:  # half a frame is a whole number of units
+        assert list(frame_places(pts, Fraction(1, 90_000), rate)) == [n + 38 for n, _ in edges]
 
 
 def test_a_short_file_has_the_rate_that_it_states() -> None:
