@@ -353,13 +353,19 @@ def _side(entry: HistoryEntry, side: str) -> str:
     if "facts" in entry.details:
         return change_words(entry.details["facts"][side]["values"])
     snapshots, counts = (entry.before, entry.before_counts) if side == "before" else (entry.after, entry.after_counts)
-    return _cuts(entry, snapshots) if entry.action is ReviewAction.EDIT_CUT else _frames(snapshots, counts)
+    if entry.action is ReviewAction.EDIT_CUT:
+        return _cuts(entry, snapshots)
+    frames = _frames(snapshots, counts)
+    # An undo or redo of what a cut is leaves frames and states as they are.
+    same = entry.action in {ReviewAction.UNDO, ReviewAction.REDO} and frames == _frames(entry.before, entry.before_counts)
+    return (same and frames == _frames(entry.after, entry.after_counts) and _cuts(entry, snapshots)) or frames
 
 
 def _cuts(entry: HistoryEntry, snapshots: Mapping[str, Mapping[str, Any] | None]) -> str:
     """`cut at 120: dissolve, frames 116..123`, of the cuts that the action has changed."""
     told = {clip_id: snapshot.get("transition") for clip_id, snapshot in snapshots.items() if snapshot is not None}
-    changed = [clip_id for clip_id in told if (entry.before.get(clip_id) or {}).get("transition") != entry.after[clip_id]["transition"]]
+    before, after = ({clip_id: (one or {}).get("transition") for clip_id, one in side.items()} for side in (entry.before, entry.after))
+    changed = [clip_id for clip_id in told if before.get(clip_id) != after.get(clip_id)]
     return ", ".join(
         f"cut at {(snapshots[clip_id] or {})['start_frame']}: {Transition.from_json(one).words if (one := told[clip_id]) else UNKNOWN_KIND}"
         for clip_id in changed
@@ -370,7 +376,8 @@ def _frames(snapshots: Mapping[str, Mapping[str, object] | None], counts: Mappin
     """`0–51 waiting, 52–121 approved`; more than three clips are counted. counts: clips by state, where there are too many snapshots."""
     if counts is not None:
         return clip_counts({ClipState(state): number for state, number in counts.items()})
-    shots = [shot for shot in snapshots.values() if shot is not None and shot.get("is_live", True)]
+    live = [shot for shot in snapshots.values() if shot is not None and shot.get("is_live", True)]
+    shots = sorted(live, key=lambda shot: int(str(shot["start_frame"])))
     if len(shots) > _NAMED_SHOTS:
         return clip_counts(Counter(ClipState(str(shot["state"])) for shot in shots))
     return ", ".join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -105,6 +105,16 @@ def test_history_says_what_a_cut_was_and_is() -> None:
     (row,) = views.history_rows([entry], reader="Ada")
     assert (row.what, row.before) == ("said what a cut is", "cut at 40: kind not known")
     assert row.after == "cut at 40: dissolve, frames 36..43"
+    (back,) = views.history_rows([replace(entry, action=ReviewAction.UNDO, before=entry.after, after=entry.before)], reader="Ada")
+    assert (back.before, back.after) == (row.after, row.before)
+    (back,) = views.history_rows([replace(entry, action=ReviewAction.REDO, after=entry.before)], reader="Ada")
+    assert (back.before, back.after) == ("0–39 waiting, 40–79 approved", "0–39 waiting, 40–79 approved"), "nothing changed"
+
+
+def test_history_names_clips_in_their_order_in_the_video() -> None:
+    made = {"5": shot(40, 80, ClipState.PENDING_REVIEW), "6": shot(0, 40, ClipState.PENDING_REVIEW)}
+    (row,) = views.history_rows([an_entry(ReviewAction.ADD_CUT_POINT, after=made)], reader="Ada")
+    assert row.after == "0–39 waiting, 40–79 waiting"
 
 
 def test_history_leaves_out_retired_clips_and_counts_many() -> None:
