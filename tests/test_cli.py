@@ -1010,6 +1010,7 @@ def test_evaluate_says_what_reviewers_did_and_which_threshold_is_better(
 ) -> None:
     """`content` cuts at 20 and 40; a person removes the cut at 40, whose score is lower."""
     assert "has a decision yet" in heaters("evaluate --detector content")[1]
+    assert (heaters("evaluate 99")[0], "there is no source video 99" in heaters.error) == (1, True)
     column = np.zeros(60, np.float32)
     column[[20, 40]] = 80.0, 30.0
     settings = CutSettings("content", 27.0, 2)

@@ -69,12 +69,15 @@ def evaluate(
     """
     from resources.object_store.open import open_object_store
     from resources.object_store.probe import check_that_they_answer
+    from resources.postgres.source_video_store import SourceVideoStore
     from resources.upkeep.evaluation import evaluate as evaluated
 
     settings = load_settings()
     subjects = _subjects(settings, detector, threshold, tolerance, compare=compare)
     check_that_they_answer(settings, [settings.object_bucket])
     with opened_database(settings) as database, terminal.bars() as report:
+        for video in videos or ():
+            SourceVideoStore(database).load(video)
         found = evaluated(
             database,
             open_object_store(settings),
