@@ -48,6 +48,7 @@ from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.subtitles import AUTOMATIC, Line, SubtitleFile
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
+from resources.clips.cut_list_import import readable_formats
 from resources.models.visual_descriptor import VisualDescriptor
 from resources.object_store.interface import ObjectStore
 from resources.postgres import embedded_postgres
@@ -452,17 +453,21 @@ def test_what_a_cut_is_can_be_said_listed_and_taken_back(heaters: Heaters, video
     assert told()[1] == (20, "dissolve", None, None)
     assert heaters("review undo")[0] == 0
     code, printed = heaters(f"cuts list {video}")
-    assert (code, "dissolve" in printed, "16..24" in printed, "end of the file" in printed) == (0, True, True, True)
+    assert (code, "dissolve" in printed, "16..24" in printed, "beginning of the file" in printed) == (0, True, True, True)
     for line, said in (
         (f"cuts set {video} 20 --first 21", "can begin at frames 0..20 and end at frames 19..39; it cannot be 21..24"),
         (f"cuts set {video} 40 --first 38", "give both --first and --last"),
         (f"cuts set {video} 0 --kind hard", "cuts of this source video lie at frames 1..59, not 0"),
         (f"cuts set {video} 25 --kind hard", "there is no cut at frame 25"),
-        (f"cuts set {video} 20 --kind end", "only frame 0 is the end of the file"),
+        (f"cuts set {video} 40 --first 38 --last 41", "a hard cut has no transition, so the one at frame 40 cannot have the frames 38..41"),
     ):
         assert heaters(line)[0] == 1
         assert said in " ".join(heaters.error.split()), line
     assert heaters(f"cuts set {video} 20")[0] == 2
+    assert heaters(f"cuts set {video} 20 --kind end")[0] == 2
+    assert "'end' is not one of: hard, dissolve, fade, wipe, jump, hand" in " ".join(heaters.error.replace("│", " ").split())
+    heaters.json(f"cuts set {video} 20 --kind jump")
+    assert told()[1] == (20, "jump", None, None), "what becomes sudden loses its transition, as on the page"
 
 
 def test_lists_say_the_timecode_of_the_camera_where_there_is_one(
@@ -858,6 +863,11 @@ def test_a_companion_file_fits_the_list_of_a_variable_rate(
     assert [line.split()[4] for line in events] == ["00:00:00:00", "00:00:00:23", "00:00:01:22"]
 
 
+def test_only_formats_that_can_be_read_are_offered_for_import(heaters: Heaters) -> None:
+    said = " ".join(heaters("cuts import --help")[1].replace("\u2502", " ").split())
+    assert f"{', '.join(one.name for one in readable_formats())}; or one that an installed package adds" in said
+
+
 def test_cuts_of_another_program_are_imported(heaters: Heaters, video: int, database: Database, tmp_path: Path) -> None:
     def starts() -> list[int]:
         return [clip.start_frame for clip in ClipStore(database).load_live(video)]
@@ -874,7 +884,10 @@ def test_cuts_of_another_program_are_imported(heaters: Heaters, video: int, data
     assert seen["clips_with_decisions_replaced"] == [f"{video}:2"]
     assert starts() == [0, 20, 40]
     printed = heaters(f"cuts import {video} {tmp_path / 'scenes.csv'} --dry-run")[1]
-    assert "1 cut: 1 added, 2 removed; 0 clips stay as they are" in " ".join(printed.split())
+    assert "1 cut: 1 added, 2 removed; 0 clips stay as they are." in " ".join(printed.split())
+    (tmp_path / "one.csv").write_text(f"{head}\n1,1,20,x,x\n2,21,60,x,x\n")
+    printed = heaters(f"cuts import {video} {tmp_path / 'one.csv'} --dry-run")[1]
+    assert "1 cut: 0 added, 1 removed; 1 clip stays as it is." in " ".join(printed.split())
     assert heaters(f"cuts import {video} {tmp_path / 'scenes.csv'}")[0] == 1
     assert "with a decision would be replaced" in heaters.error
     assert heaters(f"cuts import {video} {tmp_path / 'scenes.csv'} --force")[0] == 0

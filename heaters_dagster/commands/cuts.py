@@ -22,7 +22,7 @@ from heaters_dagster.commands.shared import (
     show_result,
 )
 from heaters_dagster.commands.terminal import Column
-from heaters_dagster.domain.cut_kinds import GIVEN_KINDS, UNKNOWN_KIND, CutKind, Transition
+from heaters_dagster.domain.cut_kinds import GIVEN_KINDS, SUDDEN_KINDS, UNKNOWN_KIND, CutKind, Transition
 from heaters_dagster.domain.errors import CutError
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
@@ -36,6 +36,8 @@ app = typer.Typer(no_args_is_help=True, help="Cuts: the places where one clip en
 
 #: Frames and clips that a message names.
 _MOST_FRAMES = 20
+#: Built-in formats of cut lists that cannot be read; a test compares it with them, because to import them all takes time.
+_ONLY_WRITTEN = ("ale", "fcp7xml")
 _COLUMNS = (
     Column("frame", "frame", number=True),
     Column("at", "at", number=True),
@@ -67,11 +69,26 @@ def cuts_list(
         terminal.show_table("", [*_COLUMNS[:2], *timecodes, *_COLUMNS[2:]], chosen)
 
 
+def _given_kind(text: str) -> CutKind:
+    if text not in GIVEN_KINDS:
+        raise typer.BadParameter(f"{text!r} is not one of: {', '.join(GIVEN_KINDS)}")
+    return CutKind(text)
+
+
 @app.command("set", epilog=example("cuts set 3 240 --kind dissolve --first 232 --last 247"))
 def cuts_set(
     video: VideoId,
     frame: Frame,
-    kind: Annotated[CutKind | None, typer.Option("--kind", help="What the cut is. Without it: what it was.")] = None,
+    kind: Annotated[
+        CutKind | None,
+        typer.Option(
+            "--kind",
+            parser=_given_kind,
+            metavar="KIND",
+            autocompletion=lambda incomplete: [kind.value for kind in GIVEN_KINDS if kind.startswith(incomplete)],
+            help=f"{', '.join(GIVEN_KINDS)}: what the cut is. Without it: what it was. A hard or jump cut has no transition.",
+        ),
+    ] = None,
     first: Annotated[int | None, typer.Option("--first", help="First frame of the transition. Without it: as before.")] = None,
     last: Annotated[int | None, typer.Option("--last", help="Last frame of the transition. Without it: as before.")] = None,
     no_range: Annotated[bool, typer.Option("--no-range", help="The transition has no frames of its own.")] = False,
@@ -131,7 +148,10 @@ def cuts_import(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="EDL, FCPXML, OTIO, CSV as `heaters cutlist` writes it, or PySceneDetect's CSV.")
     ],
-    form: Annotated[str | None, chosen_from(CUT_LIST_FORMATS, "--format", otherwise="by the name and the content of the file")] = None,
+    form: Annotated[
+        str | None,
+        chosen_from(CUT_LIST_FORMATS, "--format", otherwise="by the name and the content of the file", leave_out=_ONLY_WRITTEN),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the cuts that are there, and add those of the list.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also when clips with a decision are replaced.")] = False,
@@ -184,7 +204,7 @@ def cuts_import(
         terminal.warn(note)
     terminal.say(
         f"{file.name} ({seen.form}) has {counted(len(seen.frames), 'cut')}: {len(seen.added):,} added, {len(seen.removed):,} removed; "
-        f"{counted(seen.kept_clips, 'clip stays', 'clips stay')} as they are."
+        f"{counted(seen.kept_clips, 'clip stays as it is', 'clips stay as they are')}."
     )
     for words, frames in (("Added", seen.added), ("Removed", seen.removed)):
         if frames:
@@ -224,12 +244,13 @@ def _row(clip: Clip, clock: ClockOfVideo | None) -> dict[str, Any]:
 
 def _told(was: Transition | None, kind: CutKind | None, frames: Sequence[int | None], *, no_range: bool) -> Transition:
     """What the cut shall be: what it was, with what is given. Raises CutError when that is too little."""
-    if CutKind.END in {kind, None if was is None else was.kind}:
+    if was is not None and was.kind == CutKind.END:
         return Transition(CutKind.END)  # the store refuses it, with the frames at which cuts lie
     if kind is None and was is None:
         raise CutError(f"nobody has said what this cut is: add --kind {', '.join(GIVEN_KINDS)}")
     told = kind or (CutKind.HAND if was is None else was.kind)
-    before = (None, None) if was is None or no_range else (was.first_frame, was.last_frame)
+    keeps = was is not None and not no_range and told not in SUDDEN_KINDS
+    before = (was.first_frame, was.last_frame) if was is not None and keeps else (None, None)
     first, last = (old if new is None else new for new, old in zip(frames, before, strict=True))
     if (first is None) != (last is None):
         raise CutError("this cut has no range yet: give both --first and --last")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,11 +92,13 @@ def example(line: str) -> str:
     return f"Example: heaters {line}"
 
 
-def chosen_from(registry: Registry[Any], option: str, *, otherwise: str = "", told: Callable[[str], str] = str) -> Any:
+def chosen_from(
+    registry: Registry[Any], option: str, *, otherwise: str = "", told: Callable[[str], str] = str, leave_out: Collection[str] = ()
+) -> Any:
     """An option that takes a name of `registry`.
 
     Its help lists the built-in names; installed packages are searched only when their name is used. otherwise: what the help says about
-    leaving the option out. told: how the help calls a name.
+    leaving the option out. told: how the help calls a name. leave_out: names that are not offered, because the command cannot use them.
     """
 
     def known(ctx: typer.Context, value: str | None) -> str | None:
@@ -105,13 +107,12 @@ def chosen_from(registry: Registry[Any], option: str, *, otherwise: str = "", to
         return value
 
     def offered(incomplete: str) -> list[str]:
-        return [name for name in registry.names if name.startswith(incomplete)]
+        return [name for name in registry.names if name.startswith(incomplete) and name not in leave_out]
 
     more = "; or one that an installed package adds"
     without = f". Without it: {otherwise}" if otherwise else ""
-    return typer.Option(
-        option, callback=known, autocompletion=offered, metavar="NAME", help=f"{', '.join(map(told, registry.built_in))}{more}{without}."
-    )
+    names = ", ".join(told(name) for name in registry.built_in if name not in leave_out)
+    return typer.Option(option, callback=known, autocompletion=offered, metavar="NAME", help=f"{names}{more}{without}.")
 
 
 _CLIP_HELP = "3:14 is clip 14 of source video 3, as `heaters clips 3` shows it; or '14 of Harbour', or an id from --json"

@@ -18,7 +18,7 @@ class CutKind(StrEnum):
     """How one shot becomes the next one.
 
     JUMP: the same shot goes on, and a part is missing. HAND: a person, or a chapter, puts the cut there, and nobody has said what it is.
-    END: the beginning of the file; it has no range.
+    END: an end of the file, which is its beginning, because a cut belongs to the clip that begins at it; it has no range.
     """
 
     HARD = "hard"
@@ -31,13 +31,16 @@ class CutKind(StrEnum):
 
     @property
     def words(self) -> str:
-        return {CutKind.HARD: "hard cut", CutKind.JUMP: "jump cut", CutKind.HAND: "made by hand", CutKind.END: "end of the file"}.get(
+        return {CutKind.HARD: "hard cut", CutKind.JUMP: "jump cut", CutKind.HAND: "made by hand", CutKind.END: "beginning of the file"}.get(
             self, self.value
         )
 
 
 #: Kinds that a person may give to a cut.
 GIVEN_KINDS = tuple(kind for kind in CutKind if kind != CutKind.END)
+
+#: Kinds of one moment, in which no frame shows both shots or neither: they have no range.
+SUDDEN_KINDS = (CutKind.HARD, CutKind.JUMP)
 
 #: A cut without a kind: found by a detector that tells none, or before kinds were stored.
 UNKNOWN_KIND = "kind not known"
@@ -47,7 +50,7 @@ UNKNOWN_KIND = "kind not known"
 class Transition:
     """Kind of a cut, and the first and the last frame that show both shots or neither; None, None when there are none.
 
-    Raises CutError for a range that is none: one end alone, below 0, last before first, or at the end of the file.
+    Raises CutError for a range that is none: one end alone, below 0, last before first, or at the beginning of the file.
     """
 
     kind: CutKind

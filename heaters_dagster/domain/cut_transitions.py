@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_fusion import Features, Floats, Places, Trees, network_features, wipe_ranges, without_flashes
-from heaters_dagster.domain.cut_kinds import CutKind, Transition
+from heaters_dagster.domain.cut_kinds import SUDDEN_KINDS, CutKind, Transition
 from heaters_dagster.domain.fades import fade_at, fades, shows_nothing, whole_range
 
 #: The numbers in the column are places in this list, from 1.
 KINDS = (CutKind.HARD, CutKind.DISSOLVE, CutKind.FADE, CutKind.WIPE, CutKind.JUMP)
-AT_ONCE = (CutKind.HARD, CutKind.JUMP)
 
 _PART_LEVELS, _CHANCE_LEVELS = (0.1, 0.3, 0.5, 0.8), (0.05, 0.3)
 _BASE, _WIDE = "part_0.5", "part_0.3"
@@ -66,7 +65,7 @@ def transitions_at(features: Features, frames: NDArray[np.int_], confidences: Fl
     found = []
     for place, (kind, frame, (first, last)) in enumerate(zip(kinds, map(int, frames), ends, strict=True)):
         fade = fade_at(frame, seen)
-        if fade is None and kind in AT_ONCE and frame not in wiped:
+        if fade is None and kind in SUDDEN_KINDS and frame not in wiped:
             found.append(Transition(kind))
             continue
         room = _room(place, confidences, frames, kinds)
@@ -102,7 +101,7 @@ def from_column(column: Floats, frames: Sequence[int]) -> tuple[Transition | Non
         number = int(numbers[frame])
         if not 1 <= number <= len(KINDS):
             found.append(None)
-        elif (kind := KINDS[number - 1]) in AT_ONCE:
+        elif (kind := KINDS[number - 1]) in SUDDEN_KINDS:
             found.append(Transition(kind))
         else:
             first, last = _run_around(numbers == number, frame)
@@ -140,7 +139,7 @@ def _room(place: int, confidences: Floats, frames: NDArray[np.int_], kinds: Sequ
         while 0 <= other < len(frames) and confidences[other] < confidences[place]:
             other += step
         if 0 <= other < len(frames):
-            ends.append(int(frames[other]) if kinds[other] in AT_ONCE else int(frames[place] + frames[other]) // 2)
+            ends.append(int(frames[other]) if kinds[other] in SUDDEN_KINDS else int(frames[place] + frames[other]) // 2)
         else:
             ends.append(otherwise)
     return ends[0], ends[1] - 1

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
-from heaters_dagster.domain.cut_kinds import GIVEN_KINDS, CutKind, Transition
+from heaters_dagster.domain.cut_kinds import GIVEN_KINDS, SUDDEN_KINDS, CutKind, Transition
 from heaters_dagster.domain.errors import CutError
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 
@@ -216,6 +216,13 @@ def edit_cut(clips: Iterable[ReviewClip], frame: int, transition: Transition) ->
     left, right = _neighbours(_live(clips), frame)
     if transition.kind == CutKind.END:
         raise CutError(f"only frame 0 is the {CutKind.END.words}; the cut at frame {frame} can be: {', '.join(GIVEN_KINDS)}")
+    if transition.kind in SUDDEN_KINDS and transition.frames is not None:
+        first, last = transition.frames
+        others = ", ".join(kind for kind in GIVEN_KINDS if kind not in SUDDEN_KINDS)
+        raise CutError(
+            f"a {transition.kind.words} has no transition, so the one at frame {frame} cannot have the frames {first}..{last}; "
+            f"a cut with a transition can be: {others}"
+        )
     fitting = transition.around(frame, start_frame=left.start_frame, end_frame=right.end_frame)
     if fitting != transition and transition.frames is not None:
         first, last = transition.frames

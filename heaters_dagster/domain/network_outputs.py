@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.cut_kinds import CutKind, Transition
+from heaters_dagster.domain.cut_kinds import SUDDEN_KINDS, CutKind, Transition
 from heaters_dagster.domain.detector import Boundary
 from heaters_dagster.domain.true_runs import true_runs
 from heaters_dagster.domain.words import counted
@@ -182,7 +182,7 @@ def _boundary(frame: int, confidence: float, kind: NDArray[np.float32], span: tu
     what = _KINDS.get(int(said.argmax())) if len(codes[codes > 0]) else None
     if what is None:
         return Boundary(frame, min(1.0, confidence))
-    has_range = span is not None and what not in (CutKind.HARD, CutKind.JUMP) and first <= frame <= stop
+    has_range = span is not None and what not in SUDDEN_KINDS and first <= frame <= stop
     transition = Transition(what, first, stop - 1) if has_range else Transition(what)
     return Boundary(frame, min(1.0, confidence), transition=transition)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.cut_kinds import CutKind, Transition
+from heaters_dagster.domain.cut_kinds import SUDDEN_KINDS, CutKind, Transition
 from heaters_dagster.domain.detector import CHAPTER, Boundary, Detector, Scores
 from heaters_dagster.domain.errors import InvalidMediaError, SettingsError
 from heaters_dagster.domain.true_runs import true_runs
@@ -306,7 +306,7 @@ def _transition_in(boundary: Boundary, frame_count: int) -> Transition | None:
     told = boundary.transition
     if told is None or told.kind == CutKind.END:
         return None
-    frames = () if told.frames is None else map(int, told.frames)
+    frames = () if told.frames is None or told.kind in SUDDEN_KINDS else map(int, told.frames)
     return Transition(CutKind(told.kind), *frames).around(int(boundary.frame), start_frame=0, end_frame=frame_count)
 
 

@@ -262,10 +262,15 @@ def test_kind_and_range_of_a_cut_can_be_set() -> None:
     [
         (Transition(CutKind.FADE, 11, 15), r"can begin at frames 0\.\.10 and end at frames 9\.\.29; it cannot be 11\.\.15"),
         (Transition(CutKind.FADE, 3, 8), "cannot be 3..8"),
+        (
+            Transition(CutKind.HARD, 8, 12),
+            r"a hard cut has no transition, .* cannot have the frames 8\.\.12; .*: dissolve, fade, wipe, hand",
+        ),
+        (Transition(CutKind.JUMP, 8, 12), "a jump cut has no transition"),
         (Transition(CutKind.FADE, 3, 30), "cannot be 3..30"),
         (
             Transition(CutKind.END),
-            "only frame 0 is the end of the file; the cut at frame 10 can be: hard, dissolve, fade, wipe",
+            "only frame 0 is the beginning of the file; the cut at frame 10 can be: hard, dissolve, fade, wipe",
         ),
     ],
 )

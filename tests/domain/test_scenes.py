@@ -296,12 +296,14 @@ def test_a_range_of_another_packages_detector_ends_with_the_video_and_touches_it
     found = (
         Boundary(3, 0.9, transition=Transition(CutKind.FADE, np.int64(0), np.int64(4))),
         Boundary(20, 0.9, transition=Transition(CutKind.WIPE, 25, 30)),
+        Boundary(40, 0.9, transition=Transition(CutKind.HARD, 38, 42)),
         Boundary(50, 0.9, transition=Transition(CutKind.DISSOLVE, 45, 70)),
         Boundary(55, 0.9, transition=Transition(CutKind.END)),
     )
     detector = replace(DETECTOR["content"], boundaries=lambda scores, threshold: found)
     told = [one.transition for one in boundaries({"content": column(60)}, detector, 1.0)]
-    assert told == [Transition(CutKind.FADE, 0, 4), Transition(CutKind.WIPE), Transition(CutKind.DISSOLVE, 45, 59), None]
+    dissolve = Transition(CutKind.DISSOLVE, 45, 59)
+    assert told == [Transition(CutKind.FADE, 0, 4), Transition(CutKind.WIPE), Transition(CutKind.HARD), dissolve, None]
     json.dumps([one and one.to_json() for one in told])
 
 

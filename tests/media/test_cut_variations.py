@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heaters_dagster.domain.cut_transitions import AT_ONCE, transitions_at
+from heaters_dagster.domain.cut_kinds import SUDDEN_KINDS
+from heaters_dagster.domain.cut_transitions import transitions_at
 from resources.models.detectors.learned import DETECTOR
 from resources.models.scores.learned import load_models
 from training.cut_fusion.films import Labels, Transition
@@ -90,7 +91,7 @@ def test_the_cuts_of_the_sample_films_are_found_at_their_frames_and_are_hard() -
         sure = [one for one in by_learned(film, load_models()) if one.confidence >= DETECTOR.default_threshold]
         assert [one.frame for one in sure] == expected
         frames, confidences = (np.array(column) for column in zip(*((one.frame, one.confidence) for one in sure), strict=True))
-        assert {one.kind for one in transitions_at(film.features, frames, confidences, load_models().transitions)} <= set(AT_ONCE)
+        assert {one.kind for one in transitions_at(film.features, frames, confidences, load_models().transitions)} <= set(SUDDEN_KINDS)
 
 
 #: Hard cuts that it does not see, of the nine: known weaknesses.

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_fusion import Features, Model, Places, fused
-from heaters_dagster.domain.cut_kinds import CutKind
-from heaters_dagster.domain.cut_transitions import AT_ONCE, KINDS, TransitionModels, told_by_the_network, transition_places, transitions_at
+from heaters_dagster.domain.cut_kinds import SUDDEN_KINDS, CutKind
+from heaters_dagster.domain.cut_transitions import KINDS, TransitionModels, told_by_the_network, transition_places, transitions_at
 from training.cut_fusion.films import Transition
 from training.cut_fusion.gathered import Gathered
 from training.cut_fusion.shots import FOLDS
@@ -64,7 +64,7 @@ def fitted_transitions(found: Sequence[FoundBoundaries]) -> TransitionModels:
     # Every kind counts alike beside the hard cuts, but for half of its rareness.
     weight = (len(kinds) / np.bincount(kinds, minlength=len(KINDS)).clip(1)) ** 0.5
     model = HistGradientBoostingClassifier(max_iter=_KIND_ROUNDS, random_state=0, **options).fit(rows, kinds, sample_weight=weight[kinds])
-    gradual = np.array([kind not in AT_ONCE for one in found for kind in one.kinds])
+    gradual = np.array([kind not in SUDDEN_KINDS for one in found for kind in one.kinds])
     frames = np.concatenate([one.frames for one in found])
     firsts, lasts = (np.array([getattr(truth, side) for one in found for truth in one.truth]) for side in ("first", "last"))
     ends = []
@@ -78,7 +78,7 @@ def fitted_transitions(found: Sequence[FoundBoundaries]) -> TransitionModels:
 def kind_report(folds: Sequence[Sequence[FoundBoundaries]]) -> str:
     """In Markdown: which kind was said of which, and how many frames the ends of ranges are off, with sources left out."""
     table = np.zeros((len(KINDS), len(KINDS)), int)
-    off: dict[str, list[list[int]]] = {str(kind): [] for kind in KINDS if kind not in AT_ONCE}
+    off: dict[str, list[list[int]]] = {str(kind): [] for kind in KINDS if kind not in SUDDEN_KINDS}
     plain: list[list[int]] = []
     for fold in range(FOLDS):
         models = fitted_transitions([one for place, part in enumerate(folds) if place != fold for one in part])
@@ -87,7 +87,7 @@ def kind_report(folds: Sequence[Sequence[FoundBoundaries]]) -> str:
             network = told_by_the_network(film.features.part, [int(frame) for frame in film.frames])
             for truth, kind, mine, theirs in zip(film.truth, film.kinds, told, network, strict=True):
                 table[KINDS.index(kind), KINDS.index(mine.kind)] += 1
-                if kind not in AT_ONCE and mine.frames is not None:
+                if kind not in SUDDEN_KINDS and mine.frames is not None:
                     off[str(kind)].append([mine.frames[0] - truth.first, mine.frames[1] - truth.last])
                     if theirs.frames is not None:
                         plain.append([theirs.frames[0] - truth.first, theirs.frames[1] - truth.last])
