@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from heaters_dagster.domain.bucket_rules import Transition
 from heaters_dagster.domain.errors import BadRequestError, SettingsError
 from heaters_dagster.domain.site_access import named_files
-from heaters_dagster.registries import Registry
+from heaters_dagster.registries import DETECTORS, Registry
 
 T = TypeVar("T")
 
@@ -55,6 +55,18 @@ def number(kind: type[T], low: float, high: float) -> Callable[[str], T]:
         raise ValueError(f"write a {'whole ' if kind is int else ''}number from {low:g} to {high:.0f}")
 
     return parse
+
+
+def check_threshold(detector: str, threshold: float | None) -> None:
+    """Raises SettingsError for a threshold that this detector cannot have; one that cannot be used says so where it is used."""
+    entry = None if threshold is None else DETECTORS.find(detector)
+    if entry is not None and threshold is not None:
+        try:
+            entry.checked_threshold(threshold)
+        except SettingsError as error:
+            raise SettingsError(
+                f"HEATERS_DETECTOR_THRESHOLD={threshold:g} cannot be used with HEATERS_DETECTOR={detector}: {error}"
+            ) from None
 
 
 def percentages(text: str) -> tuple[float, ...]:

@@ -319,7 +319,9 @@ class Settings(ModelSettings):
             except ValueError as error:
                 given = "" if spec.metadata["secret"] else f"={without_access(text)!r}"
                 raise SettingsError(f"{spec.metadata['name']}{given} cannot be used: {error}") from None
-        return cls(**values)
+        made = cls(**values)
+        parse.check_threshold(made.detector, made.detector_threshold)
+        return made
 
     def to_environment(self) -> dict[str, str]:
         """The variables from which `from_environment` makes the same settings; those not set (None) are left out."""

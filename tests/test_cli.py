@@ -1218,6 +1218,13 @@ def test_a_threshold_that_cannot_cut_leaves_the_cuts_as_they_are(
     assert [row["start_frame"] for row in heaters.json(f"clips {video}")] == [0, 20, 40]
 
 
+def test_a_threshold_above_every_score_of_the_detector_is_refused_and_changes_nothing(heaters: Heaters, video: int) -> None:
+    for command in (f"recut {video} --detector learned --threshold 5", f"evaluate {video} --detector learned --threshold 5"):
+        assert heaters(command)[0] == 2
+        assert "threshold 5 of learned: write a number above 0 and at most 1 (its default is 0.5)" in " ".join(heaters.error.split())
+    assert [row["start_frame"] for row in heaters.json(f"clips {video}")] == [0, 20, 40]
+
+
 @pytest.fixture
 def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two seconds with one cut, at frame 24, and settings that are quick to process it with."""

@@ -40,6 +40,8 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
         ({"HEATERS_MIN_CLIP_FRAMES": "many"}, "HEATERS_MIN_CLIP_FRAMES='many' cannot be used: write a whole number from 1 to 100000"),
         ({"HEATERS_DETECTOR_THRESHOLD": "nan"}, "write a number from 0 to 255"),
         ({"HEATERS_DETECTOR_THRESHOLD": "high"}, "write a number from 0 to 255"),
+        ({"HEATERS_DETECTOR_THRESHOLD": "5"}, "HEATERS_DETECTOR=learned: threshold 5 of learned: write a number above 0 and at most 1"),
+        ({"HEATERS_DETECTOR_THRESHOLD": "2.5", "HEATERS_DETECTOR": "histogram"}, "above 0 and at most 2"),
         ({"HEATERS_HOME": "~no-such-user/heaters"}, "HEATERS_HOME='~no-such-user/heaters' cannot be used"),
         ({"HEATERS_CODE_SERVER": "code"}, "HEATERS_CODE_SERVER='code' cannot be used: write host:port, for example code:4000"),
         ({"HEATERS_CODE_SERVER": "http://code:4000"}, "write host:port"),

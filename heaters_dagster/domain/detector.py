@@ -6,6 +6,7 @@ works on stored scores, so a changed threshold needs no decode.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_kinds import Transition
+from heaters_dagster.domain.errors import SettingsError
 
 Scores: TypeAlias = Mapping[str, NDArray[np.float32]]
 """Column name -> (frame_count,) float32."""
@@ -92,6 +94,7 @@ class Detector:
     name: as in HEATERS_DETECTOR. columns: of scores it decides by; detectors with the same columns share the stored scores, so a column's
     name must mean one thing. extra_columns: that its streams make too, and that help it if they are stored; scores of an older version may
     lack them. default_threshold: > 0, in the unit of its curve. open_streams: their columns together are `columns` and `extra_columns`.
+    most_threshold: the greatest score that there can be, so a threshold above it cuts nowhere; without it any is taken.
     boundaries: (scores, threshold) -> where shots begin. curve: (n,) of what is compared with the threshold, for the plot.
     state: for `heaters doctor`, on what it runs; raises ImportError with the remedy when it cannot.
     """
@@ -104,3 +107,13 @@ class Detector:
     curve: Callable[[Scores], NDArray[np.float32]]
     state: Callable[[], str] | None = None
     extra_columns: tuple[str, ...] = ()
+    most_threshold: float = math.inf
+
+    def checked_threshold(self, threshold: float) -> float:
+        """`threshold` if it can divide the scores of this detector. Raises SettingsError with those that can."""
+        if 0 < threshold <= self.most_threshold and math.isfinite(threshold):
+            return threshold
+        most = f" and at most {self.most_threshold:g}" if math.isfinite(self.most_threshold) else ""
+        raise SettingsError(
+            f"threshold {threshold:g} of {self.name}: write a number above 0{most} (its default is {self.default_threshold:g})"
+        )

@@ -181,9 +181,12 @@ class Subject:
 
     @classmethod
     def of(cls, detector: Detector, threshold: float | None, tolerance: int = TOLERANCE_FRAMES) -> Subject:
-        """The sweep goes from a quarter of the threshold to four times of it; of one below 1, which is a probability, it stays below 1."""
+        """The sweep goes from a quarter of the threshold to four times of it, and stays below the greatest score of the detector.
+
+        A package's detector that tells no greatest score: of a threshold below 1, which is a probability, it stays below 1.
+        """
         chosen = scenes.cut_settings(detector, threshold=threshold, min_clip_frames=1).threshold
-        most = 1.0 if chosen < 1 else math.inf
+        most = 1.0 if chosen < 1 and math.isinf(detector.most_threshold) else detector.most_threshold
         steps = (chosen * 2 ** (step / _STEPS_PER_DOUBLE) for step in _STEPS if step)
         swept = {float(f"{one:.2g}") for one in steps if one < most} | {chosen}
         return cls(detector, chosen, tuple(sorted(swept)), tolerance)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,11 +92,7 @@ def cut_settings(detector: Detector, *, threshold: float | None, min_clip_frames
     if min_clip_frames < 1:
         raise SettingsError(f"the shortest clip must have at least 1 frame, not {min_clip_frames}")
     chosen = detector.default_threshold if threshold is None else threshold
-    if not (chosen > 0 and math.isfinite(chosen)):
-        raise SettingsError(
-            f"threshold {chosen} of {detector.name}: write a number above 0 (its default is {detector.default_threshold:g})"
-        )
-    return CutSettings(detector.name, chosen, min_clip_frames)
+    return CutSettings(detector.name, detector.checked_threshold(chosen), min_clip_frames)
 
 
 def boundaries(scores: Scores, detector: Detector, threshold: float) -> tuple[Boundary, ...]:

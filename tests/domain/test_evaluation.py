@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from heaters_dagster.domain.detector import Detector
+from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.domain.evaluation import Counts, Evaluation, ReviewedVideo, Subject, Why, as_cut, evaluated
 from heaters_dagster.domain.reviewed_cuts import Verdict
 from heaters_dagster.domain.scenes import jumps
@@ -50,6 +52,11 @@ def test_the_sweep_goes_from_a_quarter_to_four_times_the_threshold() -> None:
     assert below_one.threshold == 0.4
     assert below_one.thresholds[-1] == 0.95, "a probability"
     assert list(below_one.thresholds) == sorted(below_one.thresholds)
+    wide = replace(PLAIN, most_threshold=2.0)
+    assert Subject.of(wide, None).thresholds[-1] == 1.6, "four times the threshold"
+    assert Subject.of(wide, 1.0).thresholds[-1] == 1.7, "below its greatest score"
+    with pytest.raises(SettingsError, match="above 0 and at most 2"):
+        Subject.of(wide, 5)
 
 
 def test_the_best_threshold_is_the_one_with_the_fewest_corrections() -> None:

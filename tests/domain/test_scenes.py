@@ -139,6 +139,27 @@ def test_settings_that_cannot_cut_are_refused(threshold: float, min_clip_frames:
         cut_settings(DETECTOR["transnetv2"], threshold=threshold, min_clip_frames=min_clip_frames)
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("learned", 1),
+        ("transnetv2", 1),
+        ("fused", 1),
+        ("histogram", 2),
+        ("adaptive", 255),
+        ("content", 255),
+        ("threshold", 255),
+    ],
+)
+def test_a_threshold_above_every_score_of_its_detector_is_refused(name: str, most: float) -> None:
+    detector = DETECTORS.load(name)
+    assert cut_settings(detector, threshold=most, min_clip_frames=2).threshold == most
+    with pytest.raises(
+        SettingsError, match=rf"threshold {most + 0.5:g} of {name}: write a number above 0 and at most {most} \(its default"
+    ):
+        cut_settings(detector, threshold=most + 0.5, min_clip_frames=2)
+
+
 def test_without_a_threshold_the_detectors_own_is_used() -> None:
     assert cut_settings(DETECTOR["adaptive"], threshold=None, min_clip_frames=2) == CutSettings("adaptive", 3.0, 2)
 

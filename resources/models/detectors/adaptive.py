@@ -10,6 +10,7 @@ DETECTOR = Detector(
     name="adaptive",
     columns=("content",),
     default_threshold=3.0,  # PySceneDetect's own
+    most_threshold=255.0,
     open_streams=classical_streams("content"),
     boundaries=lambda scores, threshold: jumps(adaptive_ratio(scores["content"]), threshold),
     curve=lambda scores: adaptive_ratio(scores["content"]),

@@ -10,6 +10,7 @@ DETECTOR = Detector(
     name="content",
     columns=("content",),
     default_threshold=27.0,  # PySceneDetect's own
+    most_threshold=255.0,
     open_streams=classical_streams("content"),
     boundaries=lambda scores, threshold: jumps(scores["content"], threshold),
     curve=lambda scores: scores["content"],

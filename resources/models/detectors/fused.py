@@ -41,6 +41,7 @@ DETECTOR = Detector(
     columns=("transnetv2", "content"),
     extra_columns=TRANSNETV2_COLUMNS[1:],
     default_threshold=0.35,
+    most_threshold=1.0,
     open_streams=_open_streams,
     boundaries=fused,
     curve=lambda scores: scores["transnetv2"],

@@ -10,6 +10,7 @@ DETECTOR = Detector(
     name="histogram",
     columns=("histogram",),
     default_threshold=0.2,  # PySceneDetect's own
+    most_threshold=2.0,  # one less the correlation of two histograms, which may be -1
     open_streams=classical_streams("histogram"),
     boundaries=lambda scores, threshold: jumps(scores["histogram"], threshold),
     curve=lambda scores: scores["histogram"],

@@ -26,6 +26,7 @@ DETECTOR = Detector(
     name="learned",
     columns=(LEARNED_COLUMN, KIND_COLUMN, *TRANSNETV2_COLUMNS),
     default_threshold=0.5,  # the model says how likely it is; in made films whose sources it had not seen the best F1 is there
+    most_threshold=1.0,
     open_streams=_open_streams,
     boundaries=_boundaries,
     curve=lambda scores: scores[LEARNED_COLUMN],

@@ -10,6 +10,7 @@ DETECTOR = Detector(
     name="threshold",
     columns=("brightness",),
     default_threshold=12.0,  # PySceneDetect's own
+    most_threshold=255.0,
     open_streams=classical_streams("brightness"),
     boundaries=lambda scores, threshold: fades(scores["brightness"], threshold),
     curve=lambda scores: scores["brightness"],

@@ -48,6 +48,7 @@ DETECTOR = Detector(
     # Every threshold from 0.33 to 0.38 gives the same cuts on the development footage in bfloat16. In bytes there is a false one more below
     # 0.352, and at 0.38 two hard ones are lost. Its authors use 0.5, which never cuts at flashes but misses 2 of 38 dissolves.
     default_threshold=0.35,
+    most_threshold=1.0,
     open_streams=_open_streams,
     boundaries=lambda scores, threshold: with_transitions(transitions(scores["transnetv2"], threshold), scores),
     curve=lambda scores: scores["transnetv2"],

@@ -84,6 +84,7 @@ def network_detector(network: ExportedNetwork) -> Detector:
         name=network.name,
         columns=network.columns,
         default_threshold=network.default_threshold,
+        most_threshold=1.0,
         open_streams=open_streams,
         boundaries=found,
         curve=lambda scores: np.maximum(scores[network.columns[0]], scores[network.columns[1]]),

@@ -43,6 +43,7 @@ DETECTOR = Detector(
     name="picture_change",
     columns=(_COLUMN,),
     default_threshold=20.0,
+    most_threshold=255.0,
     open_streams=_open_streams,
     boundaries=lambda scores, threshold: jumps(scores[_COLUMN], threshold),
     curve=lambda scores: scores[_COLUMN],
