@@ -1522,8 +1522,8 @@ def test_subtitles_and_the_thumbnail_are_given_and_taken_away(heaters: Heaters, 
 
 def test_what_is_said_at_submission_is_kept(heaters: Heaters, tmp_path: Path, database: Database) -> None:
     source = barcode_video(tmp_path / "a.mp4", frames=2)
-    (video,) = heaters.json(f"submit {source} --licence CC0 --tag sea --tag pier --chapters-as-cuts --rights", "training only")
-    assert FactsStore(database).load(video) == SourceFacts(licence="CC0", tags=("sea", "pier"), rights="training only")
+    (video,) = heaters.json(f"submit {source} --licence CC0 --tag sea --chapters-as-cuts --rights", "training only", "--tag", "täg, pier")
+    assert FactsStore(database).load(video) == SourceFacts(licence="CC0", tags=("sea", "täg", "pier"), rights="training only")
     assert SourceVideoStore(database).load(video).chapters_as_cuts
 
 
@@ -1615,6 +1615,13 @@ def test_a_backup_is_made_listed_proven_and_restored(
     assert made["objects"] > made["missing"]
     assert heaters.json("backup --list", "--to", elsewhere) == [made]
     assert heaters.json("backup --list") == []
+    folder = f"{elsewhere}/backups"
+    assert f"Backupsin{folder}" in re.sub(r"\s", "", heaters("backup --list", "--to", elsewhere)[1]), "a long title is wrapped"
+    assert heaters.json("backup --list", "--to", folder) == [made], "the folder that is printed is a place, too"
+    assert heaters("restore", "--from", folder)[0] == 1
+    assert "the database is not empty, it has rows in" in heaters.error
+    assert heaters("restore", "--from", str(tmp_path / "backups"))[0] == 1
+    assert f"there is no backup in {tmp_path}/backups/backups" in heaters.error.replace("\n", "")
     damaged = tmp_path / "elsewhere" / "backups" / "20200101T000000Z" / "about.json"
     damaged.parent.mkdir()
     damaged.write_text("{")

@@ -27,7 +27,7 @@ _COLUMNS = (
     Column("missing", "missing", number=True),
 )
 _Name = Annotated[str | None, typer.Argument(metavar="BACKUP", help="Name of a backup, as --list shows it. Without it: the newest.")]
-_PLACE = "A folder or s3://bucket/prefix. Without it: HEATERS_BACKUP_TO, else the bucket, else HEATERS_HOME."
+_PLACE = "A folder or s3://bucket/prefix; backups lie in backups/ there. Without it: HEATERS_BACKUP_TO, else the bucket, else HEATERS_HOME."
 
 
 @app.command(epilog=example("backup --to /mnt/backups"))
@@ -58,6 +58,7 @@ def backup(
     if listed and check:
         raise typer.BadParameter("--list and --check are two questions: give one of them")
     check_that_they_answer(settings, [place.bucket, None if listed else settings.object_bucket])
+    place = BackupPlace.named(settings, _place(to))
     if check:
         _check(settings, place, name, as_json)
     elif listed:
@@ -72,7 +73,7 @@ def backup(
         if as_json:
             terminal.show_json(_row(about))
             return
-        terminal.say(f"{about.sentence} In {place.name}")
+        terminal.say(f"{about.sentence} In {place.folder}")
         if about.missing:
             terminal.warn(
                 f"{counted(about.missing, 'object', 'objects')} that rows need are missing in the store: heaters doctor names them"
@@ -111,6 +112,7 @@ def restore(
         raise typer.Exit(1)
     place, objects = BackupPlace.of(settings, _place(source)), open_object_store(settings)
     check_that_they_answer(settings, [place.bucket, settings.object_bucket])
+    place = BackupPlace.named(settings, _place(source))
     done = restoring.restore(
         settings,
         objects,
@@ -183,7 +185,7 @@ def _chosen(place: Any, name: str | None) -> AboutBackup:
 
     chosen = name or place.newest()
     if chosen is None:
-        raise NotFoundError(f"there is no backup in {place.name}: make one with heaters backup, or name another place")
+        raise NotFoundError(f"there is no backup in {place.folder}: make one with heaters backup, or name another place")
     about: AboutBackup = place.about(chosen)
     return about
 
@@ -198,20 +200,20 @@ def _list(place: Any, as_json: bool) -> None:
             rows.append(_row(place.about(name)))
         except PermanentError as error:  # damaged, or thinned out meanwhile
             unreadable.append(str(error))
-    _show(rows, place.name, as_json)
+    _show(rows, place.folder, as_json)
     for told in unreadable:
         terminal.complain(told)
     if unreadable:
         raise typer.Exit(1)
 
 
-def _show(rows: list[dict[str, Any]], place: str, as_json: bool) -> None:
+def _show(rows: list[dict[str, Any]], folder: str, as_json: bool) -> None:
     if as_json:
         terminal.show_json(rows)
     elif rows:
-        terminal.show_table(f"Backups in {place}", _COLUMNS, [row | {"megabytes": f"{row['byte_size'] / 1e6:,.1f}"} for row in rows])
+        terminal.show_table(f"Backups in {folder}", _COLUMNS, [row | {"megabytes": f"{row['byte_size'] / 1e6:,.1f}"} for row in rows])
     else:
-        terminal.say(f"There is no backup in {place}.")
+        terminal.say(f"There is no backup in {folder}.")
 
 
 def _row(about: AboutBackup) -> dict[str, Any]:

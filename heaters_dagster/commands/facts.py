@@ -33,7 +33,9 @@ Rights = Annotated[
     typer.Option("--rights", metavar="TEXT", help="What may be done with these videos, in your words. Without it: HEATERS_RIGHTS."),
 ]
 Licence = Annotated[str | None, typer.Option("--licence", metavar="TEXT", help="The licence of these videos.")]
-Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag of these videos. Can be given several times.")]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="TAG", help="Tags of these videos, separated by commas. Can be given several times.")
+]
 ChaptersAsCuts = Annotated[
     bool, typer.Option("--chapters-as-cuts", help="Clips also begin where chapters begin that the site or the file has.")
 ]
@@ -66,9 +68,10 @@ def facts(
     uploaded_on: Annotated[str | None, _of("uploaded_on", "--uploaded-on", "DAY")] = None,
     page_address: Annotated[str | None, _of("page_address", "--page", "ADDRESS")] = None,
     tags: Annotated[
-        list[str] | None, typer.Option("--tag", metavar="TAG", help="These tags and no others. Can be given several times.")
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="These tags and no others, separated by commas. Can be given several times."),
     ] = None,
-    add_tags: Annotated[list[str] | None, typer.Option("--add-tag", metavar="TAG", help="This tag, too.")] = None,
+    add_tags: Annotated[list[str] | None, typer.Option("--add-tag", metavar="TAG", help="These tags, too, separated by commas.")] = None,
     remove_tags: Annotated[list[str] | None, typer.Option("--remove-tag", metavar="TAG", help="Not this tag.")] = None,
     camera: Annotated[str | None, _of("camera", "--camera", "NAME")] = None,
     recorded_at: Annotated[str | None, _of("recorded_at", "--recorded-at", "TIME")] = None,

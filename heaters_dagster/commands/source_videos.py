@@ -163,6 +163,8 @@ def recut(
     """Cut a source video again from its stored scores, in milliseconds.
 
     The first time with another --detector, the proxy is decoded for new scores.
+
+    A recut of clips that nobody has decided on is no decision, so heaters review undo does not take it back: recut with the old values.
     """
     from assets.virtual_clips import recut as recut_video
     from resources.object_store.open import open_object_store

@@ -88,10 +88,11 @@ def read_timecode(text: str, rate: Fraction, *, drop_frame: bool | None = None, 
     hours, minutes, seconds, frames = (int(match[part]) for part in (1, 2, 3, 5))
     drop = match[4] != ":" if drop_frame is None else drop_frame
     nominal = nominal_rate(rate)
-    if minutes > 59 or seconds > 59 or frames >= nominal:
-        raise BadRequestError(
-            f"{text!r} is no timecode: minutes and seconds go to 59, frames to {nominal - 1} at {counted(nominal, 'frame')} a second"
-        )
+    if minutes > 59 or seconds > 59:
+        raise BadRequestError(f"{text!r} is no timecode: minutes and seconds go to 59")
+    if frames >= nominal:
+        rate_words = f"{counted(nominal, 'frame')} a second"
+        raise BadRequestError(f"{text!r} is no timecode at {rate_words}: frames go to {nominal - 1}; is it of another rate?")
     dropped = _dropped(rate) if drop else 0
     if frames < dropped and seconds == 0 and minutes % 10:
         if not mend:

@@ -127,6 +127,23 @@ class BackupPlace:
         bucket, _, prefix = place.removeprefix("s3://").partition("/")
         return cls(place, open_bucket(settings, bucket), f"{prefix.strip('/')}/" if prefix.strip("/") else "", bucket)
 
+    @classmethod
+    def named(cls, settings: Settings, place: str | None) -> BackupPlace:
+        """As `of`; but a folder `backups` that holds the backups themselves, as `folder` names it, means the place that it is in."""
+        found = cls.of(settings, place)
+        if place is None or found.names():
+            return found
+        above, _, last = place.rstrip("/").rpartition("/")
+        if last != BACKUPS_PREFIX or above in {"", "s3:/"}:
+            return found
+        other = cls.of(settings, above)
+        return other if other.names() else found
+
+    @property
+    def folder(self) -> str:
+        """Where the backups lie, for people."""
+        return f"{self.name.rstrip('/')}/{BACKUPS_PREFIX}"
+
     def names(self) -> list[str]:
         """The complete backups, oldest first."""
         return sorted(name for name, files in self._found().items() if ABOUT in files)
@@ -138,7 +155,7 @@ class BackupPlace:
         """Raises NotFoundError when there is no complete backup of this name, PermanentError when it cannot be read."""
         if not is_backup_name(name) or self._store.info(self._key(name, ABOUT)) is None:
             there = ", ".join(self.names()[-5:]) or "none"
-            raise NotFoundError(f"there is no backup {name!r} in {self.name}; the newest ones there: {there}")
+            raise NotFoundError(f"there is no backup {name!r} in {self.folder}; the newest ones there: {there}")
         try:
             about = AboutBackup.from_json(json.loads(self._store.get_bytes(self._key(name, ABOUT))))
             if about.name != name:
@@ -146,7 +163,7 @@ class BackupPlace:
             return about
         except (ValueError, PermanentError) as error:
             why = error if isinstance(error, PermanentError) else f"its {ABOUT} is damaged. Take another backup"
-            raise PermanentError(f"backup {name} in {self.name} cannot be read: {why}") from None
+            raise PermanentError(f"backup {name} in {self.folder} cannot be read: {why}") from None
 
     def put(self, about: AboutBackup, files: Sequence[Path]) -> None:
         """Publish a backup: its files, and last what makes it one."""
@@ -160,7 +177,9 @@ class BackupPlace:
         self._store.get_file(self._key(about.name, file), path)
         with path.open("rb") as opened:
             if hashlib.file_digest(opened, "sha256").hexdigest() != about.files[file]:
-                raise PermanentError(f"{file} of backup {about.name} in {self.name} is damaged: its checksum is wrong. Take another backup")
+                raise PermanentError(
+                    f"{file} of backup {about.name} in {self.folder} is damaged: its checksum is wrong. Take another backup"
+                )
         return path
 
     def thin_out(self, keep: Keep, now: datetime | None = None) -> list[str]:

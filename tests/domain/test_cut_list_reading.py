@@ -150,7 +150,7 @@ def test_edits_of_other_files_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("form", "text", "told"),
     [
-        ("edl", edl(event(1, "00:00:00:00", "00:00:01:25")), r"line 3: '00:00:01:25' is no timecode"),
+        ("edl", edl(event(1, "00:00:00:00", "00:00:01:25")), r"line 3: '00:00:01:25' is no timecode at 25 .* of another rate\?"),
         (
             "edl",
             edl(event(1, "00:00:00:00", "00:00:09:00")),

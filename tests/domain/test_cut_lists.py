@@ -109,6 +109,12 @@ def test_csv_has_timecode_and_reel_of_the_file_in_the_row() -> None:
     ]
 
 
+def test_edl_says_states_in_the_words_of_the_pages() -> None:
+    states = {ClipState.EMBEDDED: "searchable", ClipState.PENDING_REVIEW: "waiting", ClipState.REVIEW_SKIPPED: "skipped"}
+    for state, words in states.items():
+        assert f"* COMMENT: video_7_clip_003 frames 0..35 {words}\n" in edl_cut_list(SOURCE, [listed(0, 36, state=state)])
+
+
 def test_edl_events_follow_one_another_on_the_record_side() -> None:
     text = edl_cut_list(SOURCE, [CLIPS[0], CLIPS[2]])
     assert text.splitlines() == [

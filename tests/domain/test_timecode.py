@@ -125,7 +125,7 @@ def test_a_timecode_is_read(text: str, rate: Fraction, read: Timecode) -> None:
 @pytest.mark.parametrize(
     ("text", "rate", "why"),
     [
-        ("00:00:00:25", Fraction(25), "frames to 24 at 25"),
+        ("00:00:00:25", Fraction(25), r"at 25 frames a second: frames go to 24; is it of another rate\?"),
         ("00:60:00:00", Fraction(25), "minutes and seconds go to 59"),
         ("00:00:00;00", Fraction(25), "not at 25"),
         ("00:00:00", Fraction(25), "HH:MM:SS:FF"),

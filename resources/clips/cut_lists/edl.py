@@ -22,8 +22,9 @@ from heaters_dagster.domain.cut_lists import (
 )
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import delivered
+from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.timecode import DROP_FRAME_RATES, frames_per_day, read_timecode
-from heaters_dagster.domain.words import counted
+from heaters_dagster.domain.words import clip_state_words, counted
 
 #: Event numbers of a CMX 3600 list have three digits.
 MAX_EDL_EVENTS = 999
@@ -78,7 +79,8 @@ def _event(source: CutListSource, event: CutListEvent, number: int, reel: str) -
     if media.reel and media.reel != reel:
         lines.append(f"* COMMENT: REEL: {one_line(media.reel)}")
     handles = f", handles {event.head} and {event.tail}" if event.head or event.tail else ""
-    lines.append(f"* COMMENT: {clip_name(source, clip)} frames {clip.start_frame}..{clip.end_frame - 1}{handles} {clip.state}")
+    state = clip_state_words(ClipState(clip.state))
+    lines.append(f"* COMMENT: {clip_name(source, clip)} frames {clip.start_frame}..{clip.end_frame - 1}{handles} {state}")
     said = verdict(clip)
     lines.append(f"* LOC: {source.written(record + event.head)} {_COLOURS[said]:<7} {', '.join(labels(clip))}")
     return lines
