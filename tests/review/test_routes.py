@@ -343,6 +343,8 @@ def test_what_a_cut_is_can_be_said_once_and_taken_back(client: TestClient, desk:
     assert send({**body, "request_key": "k2", "kind": "fade"}, 409)["code"] == "stale"
     refused = send({**body, "request_key": "k3", "first_frame": 21, "versions": {}}, 422)
     assert "can begin at frames 0..20 and end at frames 19..39; it cannot be 21..23" in refused["error"]
+    refused = send({**body, "request_key": "k8", "kind": "jump", "versions": {}}, 422)
+    assert "a jump cut has no transition, so the one at frame 20 cannot have the frames 16..23" in refused["error"]
     assert "kind='zoom' is not one of: hard, dissolve" in send({**body, "request_key": "k4", "kind": "zoom", "versions": {}}, 400)["error"]
     send({"request_key": "k5", "action": "undo"})
     assert told()[1] is None
