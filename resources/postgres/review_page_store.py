@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Select, and_, any_, bindparam, func, or_, select
+from sqlalchemy import ARRAY, BigInteger, Select, and_, any_, bindparam, exists, func, or_, select
 
+from heaters_dagster.domain.review import STAYS
 from resources.postgres.clip_rows import CLIP, CLIP_NAMES, Clip, clip_of_row
 from resources.postgres.database import Database
 from resources.postgres.tables import clips, review_actions
@@ -42,6 +43,13 @@ def _around() -> Select[Any]:
 #: Made once: to make it took a sixth of the processor time of the review app when 200 people decided.
 _AROUND = _around()
 _OF_REQUEST = select(review_actions.c.id).where(review_actions.c.request_key == bindparam("request_key"))
+_HAS_DECIDED = select(
+    exists().where(
+        review_actions.c.reviewer_id == bindparam("reviewer_id"),
+        func.cardinality(review_actions.c.clip_ids) > 0,
+        review_actions.c.action.not_in([str(action) for action in STAYS]),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,7 @@ class ReviewPageStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._deciders: set[int] = set()  # ids of reviewers who have decided: that stays so
 
     def around(self, clip_ids: Collection[int]) -> list[Clip]:
         """Those of these clips that are live, and the live clips next to them: the page shows them as neighbours."""
@@ -88,6 +97,14 @@ class ReviewPageStore:
             row = connection.execute(query).one()
         versions = {int(clip_id): int(clip["version"]) for clip_id, clip in row.left.items()}
         return ActionTaken(versions=versions, undone=None if row.action is None else (row.action, row.before, row.after))
+
+    def has_decided(self, reviewer_id: int) -> bool:
+        """Whether this reviewer has ever made a decision that an undo could take back, or have taken back."""
+        if reviewer_id not in self._deciders:
+            with self._database.read() as connection:
+                if connection.scalar(_HAS_DECIDED, {"reviewer_id": reviewer_id}):
+                    self._deciders.add(reviewer_id)
+        return reviewer_id in self._deciders
 
     def action_of_request(self, request_key: str) -> int | None:
         """Id of the review action that was made under this request key; None when there is none."""

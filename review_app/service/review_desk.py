@@ -110,10 +110,12 @@ class ReviewDesk:
             beside = self.clips.words_beside(around)
             videos = self._videos_of(around)
             progress = self._progress.recent(chosen, session.reviewer)
+            has_decided = self._around.has_decided(session.reviewer_id)
         return Answer(
             200,
             {
                 "queue": ids,
+                "has_decided": has_decided,
                 "clips": self._clips_json(around, beside),
                 "videos": self._videos_json(videos),
                 "progress": progress_json(progress),

@@ -231,6 +231,7 @@ class Player:
         handed = [*first, *(clip for clip in waiting if clip.id != open_id)][:limit]
         return {
             "queue": [clip.id for clip in handed],
+            "has_decided": bool(self.review.ledger),
             "clips": self.around(handed),
             "videos": [] if self.faults.without_videos else [self.video_json()],
             "progress": self.progress(),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { addChoice, canRedo, decisionFor, moveRange, newsFor, undoStacks } from "../../review_app/player/static/decisions/choices.js";
+import { addChoice, canRedo, canUndo, decisionFor, moveRange, newsFor, undoStacks } from "../../review_app/player/static/decisions/choices.js";
 import { EMPTY, passedOver, progressShown, reduced, scene, upcoming, visible } from "../../review_app/player/static/decisions/review_state.js";
 import { newsWords, recordWords } from "../../review_app/player/static/decisions/words.js";
 
@@ -179,15 +179,25 @@ test("a new decision ends what could be redone; before this page's decisions the
 });
 
 test("redo is offered until a decision of this page has ended what could be redone", () => {
-  assert.ok(canRedo(loaded()), "an earlier page may have undone something");
-  const [one] = decide(loaded(), "approve");
+  const again = () => loaded({ has_decided: true });
+  assert.ok(canRedo(again()), "an earlier page may have undone something");
+  const [one] = decide(again(), "approve");
   assert.ok(!canRedo(one));
   const [two] = decide(one, "undo");
   assert.ok(canRedo(two));
   const [three] = decide(two, "redo");
   assert.ok(!canRedo(three));
-  const [redone] = decide(loaded(), "redo");
+  const [redone] = decide(again(), "redo");
   assert.ok(canRedo(redone), "there may be more of it");
+});
+
+test("who has decided nothing yet is offered neither undo nor redo", () => {
+  assert.deepEqual([canUndo(loaded()), canRedo(loaded())], [false, false]);
+  const [one] = decide(loaded(), "approve");
+  assert.deepEqual([canUndo(one), canRedo(one)], [true, false]);
+  const [two] = decide(one, "undo");
+  assert.deepEqual([canUndo(two), canRedo(two)], [false, true]);
+  assert.ok(canUndo(loaded({ has_decided: true })), "an earlier page has decided");
 });
 
 test("an undo that only the server could know brings its clip when it is answered", () => {

@@ -414,12 +414,18 @@ def test_a_focused_cut_is_a_slider_that_delete_removes(open_page: Open, server: 
 def test_undo_goes_back_to_any_depth_and_across_a_reload(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
+    undo, redo = page.locator(".decision.undo"), page.locator(".decision.redo")
+    expect(undo).to_be_disabled()
+    expect(redo).to_be_disabled()
     for key, next_id in (("a", 2), ("x", 3)):
         page.keyboard.press(key)
         on_stage(page, next_id)
+    expect(undo).to_be_enabled()
+    expect(redo).to_be_disabled()
     all_saved(page)
     page.keyboard.press("Control+z")
     on_stage(page, 2)
+    expect(redo).to_be_enabled()
     all_saved(page)
     assert states(server)[2] == PENDING
     page.reload()

@@ -54,6 +54,7 @@ from resources.sources.begun_uploads import opened_upload
 from resources.sources.downloader import Downloader
 from resources.sources.given_files import GivenFiles
 from resources.upkeep.leftovers import sweep_uploaded_objects
+from resources.upkeep.source_video_removal import rename_source_video
 from review_app.server.routes import DECIDING_THREADS, TOKEN_HEADER, review_routes
 from review_app.service.links import OLD_COOKIE, Links, Session, open_links
 from review_app.service.review_desk import ReviewDesk
@@ -259,6 +260,18 @@ def test_the_queue_leases_clips_and_gives_their_neighbours(client: TestClient, d
     assert first["progress"] == {"done": 0, "left": 3, "per_hour": 0.0}
     (shown,) = first["videos"]
     assert client.get(shown["media_url"]).status_code == 200
+
+
+def test_the_queue_says_whether_the_reviewer_has_ever_decided(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    def told(name: str) -> bool:
+        return bool(client.get("/api/queue", headers=signed_in(desk, name)).json()["has_decided"])
+
+    assert not told("Ada")
+    rename_source_video(video.id, "Harbour", reviewer="Ada", database=desk.database)
+    assert not told("Ada"), "a title is no decision on a clip"
+    desk.reviews.approve(clips_of(desk, video)[0].id, reviewer="Ada")
+    desk.reviews.undo("Ada")
+    assert (told("Ada"), told("Bob")) == (True, False), "there is something to redo"
 
 
 def test_a_link_to_a_clip_that_was_cut_anew_opens_what_lies_where_it_began(

@@ -22,9 +22,14 @@ export function undoStacks(state) {
   return { standing, undone };
 }
 
-/** Whether a redo may find something. Only a decision of this page proves that there is nothing to redo; an earlier page may have undone something. */
+/** Whether an undo may find something: a decision of this page, or one that the reviewer made before. */
+export function canUndo(state) {
+  return undoStacks(state).standing.length > 0 || state.hasDecided;
+}
+
+/** Whether a redo may find something. An earlier page may have undone something, until a decision of this page ends what could be redone. */
 export function canRedo(state) {
-  return undoStacks(state).undone.length > 0 || state.log.every(isReturn);
+  return undoStacks(state).undone.length > 0 || (state.hasDecided && state.log.every(isReturn));
 }
 
 /** Frames a cut can move to, [lowest, highest] inclusive; null when it cannot. `left` and `right` are the clips that meet at it. */

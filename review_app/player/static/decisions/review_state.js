@@ -26,6 +26,7 @@ export const EMPTY = Object.freeze({
   log: [], // {key, action, target} of this page's decisions that stand or wait, oldest first
   progress: null,
   exhausted: false, // the server has no more clips for this queue
+  hasDecided: false, // whether the server knows of a decision of the reviewer, on any page
   me: null, // id of the reviewer
   news: {}, // clip id -> {by, was}: changed by a colleague, `was` before, while the reviewer had it on the page; until it is said
 });
@@ -277,7 +278,7 @@ function step(state, event) {
       // The current clip keeps its place: those before it were left undecided.
       const queue = unique([...(event.front ?? []), ...(kept && !rest.includes(kept) ? [kept] : []), ...rest, ...event.answer.queue]);
       const exhausted = event.answer.queue.length === 0 || Boolean(event.answer.exhausted);
-      return settled({ ...merged, queue, current: kept, exhausted }, state);
+      return settled({ ...merged, queue, current: kept, exhausted, hasDecided: Boolean(event.answer.has_decided) }, state);
     }
     case "passed":
       return settled({ ...state, current: event.id, queue: state.queue.includes(event.id) ? state.queue : besideCurrent(state, event.id) }, state);

@@ -2,7 +2,7 @@
 // have files of their own.
 
 import { learnKindWords } from "../decisions/cut_kind.js";
-import { addChoice, canRedo, decisionFor, newsFor } from "../decisions/choices.js";
+import { addChoice, canRedo, canUndo, decisionFor, newsFor } from "../decisions/choices.js";
 import { Delivery } from "../decisions/delivery.js";
 import { Feed } from "../decisions/feed.js";
 import { touchedIds } from "../decisions/outbox.js";
@@ -315,7 +315,7 @@ export class Review {
       choice: shown ? addChoice(shown.clip, this.player.frame) : { add: false },
       moving: Boolean(state.preview),
       progress: progressShown(state),
-      canUndo: Boolean(this.outbox),
+      canUndo: Boolean(this.outbox) && canUndo(state),
       canRedo: Boolean(this.outbox) && canRedo(state),
       pendingIds: new Set(state.pending.flatMap((decision) => [...touchedIds(decision)])),
       reviewer: this.config.reviewer.name,
