@@ -216,7 +216,8 @@ class _Inside:
 
 def _at(series: Floats, offset: int) -> Floats:
     """The series seen from each frame f at f + offset. Wraps at the ends, which nobody uses."""
-    return np.roll(series, -offset, axis=0)
+    offset %= len(series)
+    return np.concatenate([series[offset:], series[:offset]])
 
 
 def _placed(rows: Floats, start: int, count: int) -> Floats:
@@ -227,7 +228,11 @@ def _placed(rows: Floats, start: int, count: int) -> Floats:
 
 def _windows(series: Floats, first: int, last: int) -> Floats:
     """(last - first + 1, n): the series at f + first ... f + last."""
-    return np.stack([_at(series, offset) for offset in range(first, last + 1)])
+    windows = np.empty((last - first + 1, *series.shape), series.dtype)
+    for window, offset in zip(windows, range(first, last + 1), strict=True):
+        past = offset % len(series)
+        window[: len(series) - past], window[len(series) - past :] = series[past:], series[:past]
+    return windows
 
 
 def _mean(rows: Floats, length: int) -> Floats:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 MOST_FRAMES = 12
 #: Levels of 256, mean over the picture and its colours: what departs less from the frame before is motion, or hardly seen.
 _DEPARTS = 10.0
+#: By so much a mean over many frames at once may differ from that of one.
+_ROUNDING = 0.01
 #: Light changes all parts of a picture one way; so many of them at least, and the others by at most so many levels the other way.
 _ONE_WAY, _OTHER_WAY = 0.9, 6.0
 #: And than this many times what changed in the frame before.
@@ -61,7 +63,11 @@ class Calmed:
         """frames: (n, 27, 48, 3) RGB, n >= 0. Returns those that are known by now, (m, 27, 48, 3), and which of them are of flashes."""
         given: list[Frames] = []
         flashes: list[bool] = []
-        waiting = list(zip(frames, _cells(frames), strict=True))[::-1]
+        cells_of = _cells(frames)
+        if self._are_calm(cells_of):
+            self._moved_on(frames[-1], [*self._cells_before, *cells_of])
+            return frames, np.zeros(len(frames), bool)
+        waiting = list(zip(frames, cells_of, strict=True))[::-1]
         while waiting:
             frame, cells = waiting.pop()
             if self._held and self._goes_on_with(cells):
@@ -76,11 +82,7 @@ class Calmed:
                 (frame, cells), *others = self._held
                 waiting += others[::-1]
                 self._held = []
-            # Of two frames back the smaller one: what changes and comes back at once is no motion.
-            self._motion = min((float(np.abs(cells - one).mean()) for one in self._cells_before), default=0.0)
-            self._cells_before = [*self._cells_before[-1:], cells]
-            self._last = frame.copy(), cells
-            given.append(self._last[0])
+            given.append(self._moved_on(frame, [*self._cells_before, cells]))
             flashes.append(False)
         return (np.stack(given) if given else frames[:0]), np.array(flashes, bool)
 
@@ -88,6 +90,22 @@ class Calmed:
         """The frames that are still held."""
         given, self._held = [frame for frame, _ in self._held], []
         return (np.stack(given) if given else np.zeros((0, 27, 48, 3), np.uint8)), np.zeros(len(given), bool)
+
+    def _are_calm(self, cells: Floats) -> bool:
+        """Whether no flash can begin in the next frames, (n, 144, 3), as in nearly all: they need not be looked at one by one."""
+        if self._held or self._last is None or not len(cells):
+            return False
+        steps = np.diff(cells, axis=0, prepend=self._last[1][None])
+        return bool(np.abs(steps).mean((1, 2)).max() < _DEPARTS - _ROUNDING)
+
+    def _moved_on(self, frame: Frames, cells: list[Floats]) -> Frames:
+        """Keep a copy of the frame, which is no flash, as the last one. cells: of the frames up to it, with two before where there are."""
+        *before, own = cells[-3:]
+        # Of two frames back the smaller one: what changes and comes back at once is no motion.
+        self._motion = min((float(np.abs(own - one).mean()) for one in before), default=0.0)
+        self._cells_before = cells[-2:]
+        self._last = frame.copy(), own
+        return self._last[0]
 
     def _goes_on_with(self, cells: Floats) -> bool:
         assert self._last is not None

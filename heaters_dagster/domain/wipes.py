@@ -54,16 +54,21 @@ def _along(strips: Floats) -> list[tuple[int, int, float]]:
     high = (jumps > _LEAST_JUMP) & (jumps > _OVER_USUAL * np.median(usual, axis=0))
     if high.any(0).mean() < _IN_TURN:
         return []
-    near = high | np.roll(high, 1, 0) | np.roll(high, -1, 0)
-    places, frames = np.arange(number), np.arange(BESIDE + 1, count - BESIDE)
+    near = np.ascontiguousarray((high | np.roll(high, 1, 0) | np.roll(high, -1, 0)).T.astype(np.uint8))
+    places, begin = np.arange(number), BESIDE + 1
     found = []
-    for span in np.unique(np.rint(np.geomspace(SHORTEST, LONGEST, _LENGTHS)).astype(int)):
+    for span in np.unique(np.rint(np.geomspace(SHORTEST, LONGEST, _LENGTHS)).astype(int)).tolist():
+        starts = count - span - BESIDE - begin
+        if starts <= 0:
+            break
         for late in (turns := np.rint(places * span / (number - 1)).astype(int), turns[::-1]):
-            starts = frames[frames + span + BESIDE < count]
-            votes = near[starts[:, None] + late, places].sum(1)
-            for start, vote in zip(starts.tolist(), votes.tolist(), strict=True):
-                if vote >= _IN_TURN * number and (sure := _stays(strips, start, late)) is not None:
-                    found.append((start - 1, start + int(span) - 1, sure + vote))
+            votes = np.zeros(starts, np.uint8)
+            for changes, turn in zip(near, late.tolist(), strict=True):
+                votes += changes[begin + turn : begin + turn + starts]
+            for place in np.flatnonzero(votes >= _IN_TURN * number).tolist():
+                start = begin + place
+                if (sure := _stays(strips, start, late)) is not None:
+                    found.append((start - 1, start + span - 1, sure + int(votes[place])))
     return found
 
 
