@@ -75,6 +75,8 @@ def supervised(parts: list[Part], *, patience_seconds: float = 5.0) -> tuple[int
     stopped_at = []
 
     def stop() -> None:
+        # A part is ready as soon as its child has begun, and what is said while parts end is not shown.
+        eventually(lambda: all((one.name, f"{one.name}-child speaks") in said for one in parts))
         stopped_at.append(time.monotonic())
         supervisor.stop()
 
