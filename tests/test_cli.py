@@ -851,6 +851,9 @@ def test_a_companion_file_fits_the_list_of_a_variable_rate(
         assert (shown[start], shown[start + length - 1]) == (first, last)
     assert heaters.json(f"cuts import {varies} {tmp_path / 'cuts.otio'} --dry-run")["cuts"] == [20, 40]
     assert heaters(f"cutlist {varies} --companion")[0] == 2
+    without_clips = SourceVideoStore(database).add("/films/new.mp4", "new").id
+    assert heaters(f"cutlist {without_clips} --companion -o {tmp_path / 'new.csv'}")[0] == 1
+    assert "has no clips yet" in heaters.error
     assert heaters(f"cutlist {video} --companion -o {tmp_path / 'constant.csv'}")[0] == 0
     assert "has a constant rate, so there is no companion file" in heaters.error
     # Every seventh frame is missing: all frames have their own numbers at the average of 150/7 too, which no program knows.

@@ -136,10 +136,7 @@ def gathered_cut_list(
     Raises NotFoundError when it has no clips yet, or none of those asked for, or its file is not there; BadRequestError for choices that
     no list can have.
     """
-    video = SourceVideoStore(database).load(source_video_id)
-    clips = ClipStore(database).load_live(source_video_id)
-    if not clips:
-        raise NotFoundError(f"source video {source_video_id} has no clips yet (its state: {video.state})")
+    video, clips = _with_clips(source_video_id, database)
     objects = objects or open_object_store(settings)
     indexes = FrameIndexes(objects)
     rate, warnings = list_rate(video, clips, indexes)
@@ -184,11 +181,12 @@ def gathered_cut_list(
 
 
 def list_rate(video: SourceVideo, clips: Sequence[Clip], indexes: FrameIndexes) -> tuple[Fraction, tuple[str, ...]]:
-    """The rate of the list, and a warning when the source video has none that is constant."""
+    """The rate of the list, and a warning when the source video has none that is constant. clips: at least one."""
     header = indexes.header(video.id)
-    duration = header.end_pts * header.time_base - Fraction(min(clip.start_time_seconds for clip in clips))
+    begins = min(clip.start_time_seconds for clip in clips)
+    duration = header.end_pts * header.time_base - Fraction(begins)
     average = Fraction(header.frame_count) / duration if duration else Fraction(25)
-    edges = [(0, min(clip.start_time_seconds for clip in clips)), *((clip.end_frame, clip.end_time_seconds) for clip in clips)]
+    edges = [(0, begins), *((clip.end_frame, clip.end_time_seconds) for clip in clips)]
     probe = _probe(video)
     found = constant_rate(average, edges, stated=probe.video.average_frame_rate if probe else None)
     if found in EDITING_RATES:
@@ -205,11 +203,14 @@ def list_rate(video: SourceVideo, clips: Sequence[Clip], indexes: FrameIndexes) 
 
 
 def write_companion(source_video_id: int, target: Path, *, database: Database, settings: Settings) -> bool:
-    """Write the file of a constant rate that lists of this source video fit exactly; False when its rate is constant already."""
+    """Write the file of a constant rate that lists of this source video fit exactly; False when its rate is constant already.
+
+    Raises NotFoundError when it has no clips yet.
+    """
     objects = open_object_store(settings)
     indexes = FrameIndexes(objects)
-    video = SourceVideoStore(database).load(source_video_id)
-    rate, warnings = list_rate(video, ClipStore(database).load_live(source_video_id), indexes)
+    video, clips = _with_clips(source_video_id, database)
+    rate, warnings = list_rate(video, clips, indexes)
     if not warnings:
         return False
     index = indexes.load(source_video_id)
@@ -217,6 +218,15 @@ def write_companion(source_video_id: int, target: Path, *, database: Database, s
     source = open_proxy(objects, video.proxy_filepath or proxy_key(source_video_id))
     write_constant_rate(source, target, frame_places(pts, index.header.time_base, rate), rate)
     return True
+
+
+def _with_clips(source_video_id: int, database: Database) -> tuple[SourceVideo, Sequence[Clip]]:
+    """The source video and its live clips. Raises NotFoundError when it is not there or has none yet."""
+    video = SourceVideoStore(database).load(source_video_id)
+    clips = ClipStore(database).load_live(source_video_id)
+    if not clips:
+        raise NotFoundError(f"source video {source_video_id} has no clips yet (its state: {video.state})")
+    return video, clips
 
 
 def _probe(video: SourceVideo) -> MediaProbe | None:
