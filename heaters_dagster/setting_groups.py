@@ -11,7 +11,9 @@ from heaters_dagster import setting_values as parse
 from heaters_dagster.domain.cold_storage import TIERS
 from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
 from heaters_dagster.domain.kept_tags import CameraKept, KeptTags
+from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.proxy_pieces import LEAST_SECONDS, PIECE_SECONDS
+from heaters_dagster.domain.site_access import named_files
 
 
 def setting(name: str, parse: Callable[[str], Any], default: Any, what: str, *, secret: bool = False) -> Any:
@@ -211,3 +213,92 @@ class ModelSettings(BucketSettings):
     networks: Path | None = setting(
         "HEATERS_NETWORKS", parse.path, None, "folder with the ONNX files of detectors that need one; not set: networks under HEATERS_HOME"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteSettings(ModelSettings):
+    """What is downloaded from web sites, how gently, and with whose sign-in."""
+
+    ytdlp_max_height: int = setting(
+        "HEATERS_DOWNLOAD_MAX_HEIGHT", parse.number(int, 144, 8640), 4320, "tallest picture that is downloaded from a web address"
+    )
+    downloads_per_site: int = setting(
+        "HEATERS_DOWNLOADS_PER_SITE", parse.number(int, 1, MAX_PER_SITE), 1, "downloads from one site at a time, over all machines"
+    )
+    download_pause_seconds: float = setting(
+        "HEATERS_DOWNLOAD_PAUSE_SECONDS", parse.number(float, 0, 86_400), 2.0, "pause between two downloads from one site, in seconds"
+    )
+    download_rate_mib: float | None = setting(
+        "HEATERS_DOWNLOAD_RATE_MIB", parse.number(float, 0.01, 100_000), None, "MiB a second that one download may take; not set: no limit"
+    )
+    allow_private_addresses: bool = setting(
+        "HEATERS_ALLOW_PRIVATE_ADDRESSES", parse.flag, False, "true: web addresses on internal networks may be fetched"
+    )
+    automatic_captions: bool = setting(
+        "HEATERS_AUTOMATIC_CAPTIONS",
+        parse.flag,
+        False,
+        "true: captions that a machine of a site has made are kept too, in the language that is spoken",
+    )
+    ytdlp_plugins: Path | None = setting(
+        "HEATERS_YTDLP_PLUGINS",
+        parse.path,
+        None,
+        "folder with plug-ins of yt-dlp, for example a provider of PO tokens; not set: none is loaded",
+    )
+    cookies_files_named: tuple[str, ...] = setting(
+        "HEATERS_COOKIES_FILES",
+        parse.cookies_files,
+        (),
+        "sites with the cookies file of a sign-in, separated by commas: vimeo.com=/secrets/vimeo.txt",
+    )
+
+    @property
+    def cookies_files(self) -> dict[str, Path]:
+        """Site -> cookies file of its sign-in."""
+        return {site: Path(path) for site, path in named_files(self.cookies_files_named).items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkSettings(SiteSettings):
+    """How much work is done at once, and who hands it out."""
+
+    broker_url: str | None = setting(
+        "HEATERS_BROKER_URL", parse.broker, None, "redis:// address of the broker that hands runs to workers (Celery)", secret=True
+    )
+    broker_visibility_seconds: int = setting(
+        "HEATERS_BROKER_VISIBILITY_SECONDS",
+        parse.number(int, 1, 604_800),
+        86_400,
+        "after so long Redis gives out again what a worker has taken and not acknowledged; more than the longest run takes",
+    )
+    machines: int = setting(
+        "HEATERS_MACHINES", parse.number(int, 1, 10_000), 1, "how many machines run work; the queue lets in so many times the runs of one"
+    )
+    ingest_runs: int = setting(
+        "HEATERS_INGEST_RUNS", parse.number(int, 1, 1000), 2, "source videos on their way to review at once, on one machine"
+    )
+    export_runs: int = setting(
+        "HEATERS_EXPORT_RUNS", parse.number(int, 1, 1000), 2, "source videos whose clips are exported at once, on one machine"
+    )
+    enrich_runs: int = setting(
+        "HEATERS_ENRICH_RUNS",
+        parse.number(int, 1, 1000),
+        1,
+        "source videos whose clips get keyframes and embeddings at once, on one machine",
+    )
+    master_runs: int = setting("HEATERS_MASTER_RUNS", parse.number(int, 1, 1000), 1, "gold masters that are made at once, on one machine")
+    large_masters: int | None = setting(
+        "HEATERS_LARGE_MASTERS",
+        parse.number(int, 1, 1000),
+        None,
+        "gold masters of pictures larger than full HD that are made at once, on all machines together; not set: as many as of small ones",
+    )
+    encodes: int = setting(
+        "HEATERS_ENCODES", parse.number(int, 1, 1000), 1, "proxies, and exports that are encoded, that are made at once on one machine"
+    )
+
+    @property
+    def runs_at_once(self) -> dict[str, int]:
+        """Kind of work -> how many runs of it one machine does at once."""
+        return {"export": self.export_runs, "ingest": self.ingest_runs, "enrich": self.enrich_runs, "archive_master": self.master_runs}

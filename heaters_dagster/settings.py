@@ -17,11 +17,9 @@ from urllib.parse import urlsplit
 from heaters_dagster import setting_values as parse
 from heaters_dagster.domain.bucket_rules import COLD
 from heaters_dagster.domain.errors import SettingsError
-from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.secrets import HIDDEN, without_access
-from heaters_dagster.domain.site_access import named_files
 from heaters_dagster.registries import DETECTORS, EMBEDDERS
-from heaters_dagster.setting_groups import ModelSettings, setting
+from heaters_dagster.setting_groups import WorkSettings, setting
 
 _SHORTEST_HIDDEN = 8
 
@@ -50,7 +48,7 @@ KEYFRAME_STRATEGIES = ("midpoint", "multi", "tag")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(ModelSettings):
+class Settings(WorkSettings):
     """The settings from the environment. Build it with `Settings.from_environment`."""
 
     app_env: str = setting(
@@ -135,41 +133,8 @@ class Settings(ModelSettings):
     embedding_fallback: bool = setting(
         "HEATERS_EMBEDDING_FALLBACK", parse.flag, False, "true: use the built-in visual descriptor when the model is not available"
     )
-    ytdlp_max_height: int = setting(
-        "HEATERS_DOWNLOAD_MAX_HEIGHT", parse.number(int, 144, 8640), 4320, "tallest picture that is downloaded from a web address"
-    )
-    downloads_per_site: int = setting(
-        "HEATERS_DOWNLOADS_PER_SITE", parse.number(int, 1, MAX_PER_SITE), 1, "downloads from one site at a time, over all machines"
-    )
-    download_pause_seconds: float = setting(
-        "HEATERS_DOWNLOAD_PAUSE_SECONDS", parse.number(float, 0, 86_400), 2.0, "pause between two downloads from one site, in seconds"
-    )
-    download_rate_mib: float | None = setting(
-        "HEATERS_DOWNLOAD_RATE_MIB", parse.number(float, 0.01, 100_000), None, "MiB a second that one download may take; not set: no limit"
-    )
-    allow_private_addresses: bool = setting(
-        "HEATERS_ALLOW_PRIVATE_ADDRESSES", parse.flag, False, "true: web addresses on internal networks may be fetched"
-    )
-    automatic_captions: bool = setting(
-        "HEATERS_AUTOMATIC_CAPTIONS",
-        parse.flag,
-        False,
-        "true: captions that a machine of a site has made are kept too, in the language that is spoken",
-    )
     rights: str | None = setting(
         "HEATERS_RIGHTS", str, None, "what may be done with videos, in your words, for those submitted without saying it"
-    )
-    ytdlp_plugins: Path | None = setting(
-        "HEATERS_YTDLP_PLUGINS",
-        parse.path,
-        None,
-        "folder with plug-ins of yt-dlp, for example a provider of PO tokens; not set: none is loaded",
-    )
-    cookies_files_named: tuple[str, ...] = setting(
-        "HEATERS_COOKIES_FILES",
-        parse.cookies_files,
-        (),
-        "sites with the cookies file of a sign-in, separated by commas: vimeo.com=/secrets/vimeo.txt",
     )
     sites_from_browser: bool | None = setting(
         "HEATERS_SITES_FROM_BROWSER",
@@ -247,40 +212,6 @@ class Settings(ModelSettings):
         "HEATERS_SECRET_KEY", str, None, "signs media links; not set: a key made once under HEATERS_HOME", secret=True
     )
     link_ttl_seconds: int = setting("HEATERS_LINK_TTL_SECONDS", parse.number(int, 10, 604_800), 3600, "how long a signed media link works")
-    broker_url: str | None = setting(
-        "HEATERS_BROKER_URL", parse.broker, None, "redis:// address of the broker that hands runs to workers (Celery)", secret=True
-    )
-    broker_visibility_seconds: int = setting(
-        "HEATERS_BROKER_VISIBILITY_SECONDS",
-        parse.number(int, 1, 604_800),
-        86_400,
-        "after so long Redis gives out again what a worker has taken and not acknowledged; more than the longest run takes",
-    )
-    machines: int = setting(
-        "HEATERS_MACHINES", parse.number(int, 1, 10_000), 1, "how many machines run work; the queue lets in so many times the runs of one"
-    )
-    ingest_runs: int = setting(
-        "HEATERS_INGEST_RUNS", parse.number(int, 1, 1000), 2, "source videos on their way to review at once, on one machine"
-    )
-    export_runs: int = setting(
-        "HEATERS_EXPORT_RUNS", parse.number(int, 1, 1000), 2, "source videos whose clips are exported at once, on one machine"
-    )
-    enrich_runs: int = setting(
-        "HEATERS_ENRICH_RUNS",
-        parse.number(int, 1, 1000),
-        1,
-        "source videos whose clips get keyframes and embeddings at once, on one machine",
-    )
-    master_runs: int = setting("HEATERS_MASTER_RUNS", parse.number(int, 1, 1000), 1, "gold masters that are made at once, on one machine")
-    large_masters: int | None = setting(
-        "HEATERS_LARGE_MASTERS",
-        parse.number(int, 1, 1000),
-        None,
-        "gold masters of pictures larger than full HD that are made at once, on all machines together; not set: as many as of small ones",
-    )
-    encodes: int = setting(
-        "HEATERS_ENCODES", parse.number(int, 1, 1000), 1, "proxies, and exports that are encoded, that are made at once on one machine"
-    )
     keep_run_records_days: int = setting(
         "HEATERS_KEEP_RUN_RECORDS_DAYS",
         parse.number(int, 0, 36_500),
@@ -352,11 +283,6 @@ class Settings(ModelSettings):
         return without_access(text)
 
     @property
-    def runs_at_once(self) -> dict[str, int]:
-        """Kind of work -> how many runs of it one machine does at once."""
-        return {"export": self.export_runs, "ingest": self.ingest_runs, "enrich": self.enrich_runs, "archive_master": self.master_runs}
-
-    @property
     def production(self) -> bool:
         return self.app_env == "production"
 
@@ -403,11 +329,6 @@ class Settings(ModelSettings):
     def may_store_sites(self) -> bool:
         """Whether people in the review app may store what lets into web sites. The command line always may."""
         return self.is_for_this_machine_only if self.sites_from_browser is None else self.sites_from_browser
-
-    @property
-    def cookies_files(self) -> dict[str, Path]:
-        """Site -> cookies file of its sign-in."""
-        return {site: Path(path) for site, path in named_files(self.cookies_files_named).items()}
 
     @property
     def objects_folder(self) -> Path:

