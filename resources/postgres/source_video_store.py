@@ -8,8 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Text, TextClause, any_, func, literal, select, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 from sqlalchemy.exc import IntegrityError
 
 from heaters_dagster.domain.due import attempts_after_failure
@@ -24,7 +23,6 @@ from resources.postgres import row_locks
 from resources.postgres.conditions import among
 from resources.postgres.database import Database
 from resources.postgres.facts_store import add_facts, add_unsaid, facts_in, put_facts
-from resources.postgres.ingest_tables import source_video_facts
 from resources.postgres.source_video_words import have_words
 from resources.postgres.tables import source_videos
 
@@ -108,19 +106,6 @@ class SourceVideo:
 AlsoWritten: TypeAlias = Callable[[Connection, Sequence[SourceVideo]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class LastSubmission:
-    """The newest source video of a path or address. holder_id: itself, or the one that had the same bytes already. submitted_at: when.
-
-    byte_size: of what was fetched; None when another one had the same bytes. waits: whether nothing was fetched yet.
-    """
-
-    holder_id: int
-    submitted_at: datetime
-    byte_size: int | None
-    waits: bool
-
-
 class SourceVideoStore:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -170,76 +155,6 @@ class SourceVideoStore:
         with self._database.read() as connection:
             return [video_of_row(row) for row in connection.execute(query.where(is_there()))]
 
-    def find_for_each(self, query: TextClause, wanted: Mapping[str, list[Any]]) -> dict[int, list[SourceVideo]]:
-        """What a query of `place` and whole rows finds: place -> different rows, oldest first. wanted: its parameters, a list for each."""
-        found: dict[int, dict[int, SourceVideo]] = {}
-        if all(wanted.values()):
-            with self._database.read() as connection:
-                for row in connection.execute(query, wanted):
-                    values = dict(row._mapping)
-                    place = values.pop("place")
-                    found.setdefault(place, {})[row.id] = _video_of(values)
-        return {place: [rows[video_id] for video_id in sorted(rows)] for place, rows in found.items()}
-
-    def first_of_sources(self, sources: Sequence[str]) -> dict[str, SourceVideo]:
-        """Path or address -> the oldest that was submitted under exactly this name, without duplicates of others."""
-        query = (
-            select(source_videos)
-            .where(source_videos.c.source == any_(literal(list(sources), ARRAY(Text))), source_videos.c.duplicate_of_id.is_(None))
-            .order_by(source_videos.c.id.desc())
-        )
-        return {video.source: video for video in (self.find(query) if sources else [])}
-
-    def last_submissions(self, sources: Sequence[str]) -> dict[str, LastSubmission]:
-        """Path or address -> the newest source video of exactly this name."""
-        row = source_videos.c
-        query = (
-            select(row.id, row.source, row.created_at, row.original_bytes, row.duplicate_of_id)
-            .distinct(row.source)
-            .where(row.source == any_(literal(list(sources), ARRAY(Text))), is_there())
-            .order_by(row.source, row.id.desc())
-        )
-        found: dict[str, LastSubmission] = {}
-        if sources:
-            with self._database.read() as connection:
-                for one in connection.execute(query):
-                    waits = one.original_bytes is None and one.duplicate_of_id is None
-                    found[one.source] = LastSubmission(one.duplicate_of_id or one.id, one.created_at, one.original_bytes, waits)
-        return found
-
-    def firsts_of_duplicates(self, sources: Sequence[str]) -> dict[str, SourceVideo]:
-        """Address -> the source video that holds the bytes that were found there, where that is another one."""
-        duplicate = source_videos.alias()
-        query = (
-            select(source_videos, duplicate.c.source.label("_source"))
-            .join(duplicate, duplicate.c.duplicate_of_id == source_videos.c.id)
-            .where(duplicate.c.source == any_(literal(list(sources), ARRAY(Text))), duplicate.c.state != "deleted", is_there())
-            .order_by(source_videos.c.id.desc())
-        )
-        found: dict[str, SourceVideo] = {}
-        if sources:
-            with self._database.read() as connection:
-                for row in connection.execute(query):
-                    values = dict(row._mapping)
-                    source = values.pop("_source")
-                    found[source] = _video_of(values)
-        return found
-
-    def first_of_site_ids(self, names: Collection[tuple[str, str]], *, duplicates: bool = False) -> dict[tuple[str, str], SourceVideo]:
-        """(site, its name of the video) -> the oldest source video of it. duplicates: also one that is a duplicate of another."""
-        site, site_id = source_video_facts.c.site.label("fact_site"), source_video_facts.c.site_id.label("fact_site_id")
-        there = [tuple_(source_video_facts.c.site, source_video_facts.c.site_id).in_(list(names)), is_there()]
-        there += [] if duplicates else [source_videos.c.duplicate_of_id.is_(None)]
-        query = select(source_videos, site, site_id).join(source_video_facts).where(*there).order_by(source_videos.c.id.desc())
-        found: dict[tuple[str, str], SourceVideo] = {}
-        if names:
-            with self._database.read() as connection:
-                for row in connection.execute(query):
-                    values = dict(row._mapping)
-                    name = values.pop("fact_site"), values.pop("fact_site_id")
-                    found[name] = _video_of(values)
-        return found
-
     def load(self, source_video_id: int) -> SourceVideo:
         """Raises NotFoundError; for a deleted source video the message says that it was deleted."""
         with self._database.read() as connection:
@@ -264,14 +179,6 @@ class SourceVideoStore:
             query = query.where(have_words(text))
         with self._database.read() as connection:
             return [video_of_row(row) for row in connection.execute(query)]
-
-    def stored_by_file_name(self, names: Collection[str]) -> dict[str, bool]:
-        """File name -> whether the original is in the store, of the source videos that were submitted as a file of such a name."""
-        called = func.substring(source_videos.c.source, "[^/]*$")
-        query = select(called, source_videos.c.original_filepath.is_not(None)).where(is_there())
-        with self._database.read() as connection:
-            rows = connection.execute(query.where(called == any_(literal(list(names), ARRAY(Text))))) if names else ()
-            return {row[0]: row[1] for row in rows}
 
     def of_source(self, source: str) -> list[SourceVideo]:
         """Those that were submitted under exactly this path or address, oldest first."""
@@ -479,10 +386,11 @@ def _check_columns(columns: Mapping[str, Any]) -> None:
 
 def video_of_row(row: Row[Any]) -> SourceVideo:
     """A row of `source_videos`, whichever query it came from."""
-    return _video_of(dict(row._mapping))
+    return video_of_values(dict(row._mapping))
 
 
-def _video_of(values: Mapping[str, Any]) -> SourceVideo:
+def video_of_values(values: Mapping[str, Any]) -> SourceVideo:
+    """values: column -> value, of a whole row."""
     return SourceVideo(**{**values, "state": SourceVideoState(values["state"]), "warnings": tuple(values["warnings"])})
 
 

@@ -27,6 +27,7 @@ from heaters_dagster.domain.ingest import SourceKind, source_kind
 from heaters_dagster.domain.source_facts import SourceFacts
 from resources.object_store.s3 import ListedObject
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres.submitted_videos import SubmittedVideos
 from resources.postgres.tables import source_videos
 from resources.sources.downloader import local_sha256, opened_source
 
@@ -180,6 +181,7 @@ class KnownSources:
 
     def __init__(self, videos: SourceVideoStore) -> None:
         self._videos = videos
+        self._submitted = SubmittedVideos(videos.database)
         #: Fingerprints that several files share: the waiting files with them have their hashes, so the next such file is read whole at
         #: once.
         self._shared: set[str] = set()
@@ -191,9 +193,9 @@ class KnownSources:
         found = self._matches_of_files(sources, identities)
         changed = {one.source for one in sources if one.wanted.has_changed}
         known = [one.source for place, one in enumerate(sources) if place not in found and one.source not in changed]
-        named = self._videos.first_of_sources(known)
+        named = self._submitted.first_of_sources(known)
         addresses = [one for one in known if one not in named and source_kind(one) is not SourceKind.LOCAL_PATH]
-        named |= self._videos.firsts_of_duplicates(addresses)
+        named |= self._submitted.firsts_of_duplicates(addresses)
         if changed:
             waiting = self._waiting(_video.source == any_(literal(sorted(changed), ARRAY(Text))))
             named |= {video.source: video for video in waiting}
@@ -201,7 +203,7 @@ class KnownSources:
         if holders:
             held = {video.id: video for video in self._videos.find(select(source_videos).where(_video.id.in_(holders.values())))}
             named |= {source: held[holder_id] for source, holder_id in holders.items() if holder_id in held}
-        of_site = self._videos.first_of_site_ids([name for one in sources if (name := _site_name(one)) is not None])
+        of_site = self._submitted.first_of_site_ids([name for one in sources if (name := _site_name(one)) is not None])
         return [
             found.get(place) or Match(named.get(one.source) or of_site.get(_site_name(one) or ("", "")))
             for place, one in enumerate(sources)
@@ -213,12 +215,12 @@ class KnownSources:
         named = _video.source.in_([one.source for one in sources]) | _video.source_fingerprint.in_(fingerprints)
         if self._videos.find(select(source_videos).where(_video.id > newest_id, named).limit(1)):
             return True
-        of_site = self._videos.first_of_site_ids([name for one in sources if (name := _site_name(one)) is not None])
+        of_site = self._submitted.first_of_site_ids([name for one in sources if (name := _site_name(one)) is not None])
         return any(video.id > newest_id for video in of_site.values())
 
     def _matches_of_files(self, sources: Sequence[NamedSource], identities: Mapping[int, FileIdentity]) -> dict[int, Match]:
         """By place; a file that cannot be read is left out."""
-        near = self._videos.find_for_each(_NEAR, _wanted(sources, identities))
+        near = self._submitted.find_for_each(_NEAR, _wanted(sources, identities))
         alike = Counter(identity.fingerprint for identity in identities.values())
         found: dict[int, Match] = {}
         to_read: dict[int, FileIdentity] = {}
@@ -245,7 +247,7 @@ class KnownSources:
             with suppress(OSError, HeatersError):
                 sha256 = local_sha256(Path(sources[place].source), confined_to=sources[place].confined_to)
                 read[place] = replace(identity, sha256=sha256)
-        rows = self._videos.find_for_each(_OF_HASH, _wanted(sources, read))
+        rows = self._submitted.find_for_each(_OF_HASH, _wanted(sources, read))
         first: dict[tuple[str, str | None], int] = {}
         found: dict[int, Match] = {}
         for place, identity in read.items():

@@ -16,7 +16,8 @@ from heaters_dagster.domain.keys import is_own_key
 from heaters_dagster.domain.words import counted
 from heaters_dagster.settings import Settings
 from resources.object_store.s3 import ListedObject, listed_objects
-from resources.postgres.source_video_store import LastSubmission, SourceVideoStore
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.submitted_videos import LastSubmission, SubmittedVideos
 from resources.sources.file_identity import NamedSource
 from resources.sources.submit_places import SubmitPlaces
 
@@ -111,7 +112,7 @@ def with_changes(sources: Sequence[NamedSource], videos: SourceVideoStore, list_
     An object has changed when it has another size than what was fetched, or was put there after it was submitted. Put there again with the
     same bytes, it is fetched once more, and found to be the same. One that cannot be looked at counts as what it was.
     """
-    known = videos.last_submissions([one.source for one in sources if one.source.startswith("s3://")])
+    known = SubmittedVideos(videos.database).last_submissions([one.source for one in sources if one.source.startswith("s3://")])
 
     def looked_at(one: NamedSource) -> NamedSource:
         last = known.get(one.source)

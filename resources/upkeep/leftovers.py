@@ -19,6 +19,7 @@ from resources.object_store.work_folder import WorkFolder
 from resources.postgres.database import Database
 from resources.postgres.piece_store import PieceStore
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.submitted_videos import SubmittedVideos
 from resources.sources.fetched import begun_name
 
 #: An upload without a row is older than this only when the process died between storing the file and writing the row.
@@ -49,7 +50,7 @@ def sweep_uploaded_objects(settings: Settings, videos: SourceVideoStore) -> list
     objects, removed = open_object_store(settings), []
     found = list(listed_objects(bucket, f"{UPLOADS_PREFIX}/", endpoint_url=settings.s3_endpoint_url))
     names = [one.key.rpartition("/")[2] for one in found]
-    stored = videos.stored_by_file_name(names)
+    stored = SubmittedVideos(videos.database).stored_by_file_name(names)
     # Subtitles that were sent with a video go with it.
     with_video = {Path(name).stem: is_stored for name, is_stored in stored.items()}
     oldest = datetime.now(UTC) - timedelta(seconds=_ABANDONED_SECONDS)
@@ -83,7 +84,7 @@ def sweep_uploads(settings: Settings, videos: SourceVideoStore) -> list[Path]:
     """
     files = sorted(settings.uploads_folder.glob("*"))
     # Compared by file name, which is random, so that this also works after HEATERS_HOME was moved.
-    stored = videos.stored_by_file_name([path.name for path in files])
+    stored = SubmittedVideos(videos.database).stored_by_file_name([path.name for path in files])
     oldest = time.time() - _ABANDONED_SECONDS
     removed = []
     for path in files:

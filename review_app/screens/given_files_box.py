@@ -12,8 +12,8 @@ from resources.postgres.transcript_store import Transcript
 from resources.sources.given_files import MOST_THUMBNAIL_BYTES
 from review_app.screens import shell
 from review_app.service import actions, views
-from review_app.service.actions import Outcome
 from review_app.service.links import Session
+from review_app.service.outcome import Outcome
 from review_app.service.review_desk import ReviewDesk
 
 

@@ -13,8 +13,8 @@ from heaters_dagster.domain.errors import HeatersError
 from review_app.server.identity import forget_name, sign_in_is_configured
 from review_app.server.pages import PAGES
 from review_app.service import views
-from review_app.service.actions import Outcome
 from review_app.service.links import Session
+from review_app.service.outcome import Outcome
 from review_app.service.review_desk import ReviewDesk
 
 STATIC = Path(__file__).parent.parent / "static"

@@ -31,6 +31,7 @@ from review_app.screens.subscriptions_box import subscriptions_box
 from review_app.screens.upload_box import upload_box
 from review_app.service import actions, views
 from review_app.service.links import Session
+from review_app.service.outcome import Outcome
 from review_app.service.review_desk import ReviewDesk
 
 _REFRESH_SECONDS = 3
@@ -302,7 +303,7 @@ def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
         st.rerun(scope="fragment")
 
 
-def _new_file(desk: ReviewDesk, session: Session, video: SourceVideo) -> actions.Outcome | None:
+def _new_file(desk: ReviewDesk, session: Session, video: SourceVideo) -> Outcome | None:
     """Another file in its place, or the same address again; it is compared first, and the page asks then."""
     source = st.text_input("File or address that replaces it", key=f"new-file-{video.id}")
     if source.strip() and st.button("Fetch and compare", help="Nothing changes before you agree", key=f"replace-{video.id}"):

@@ -15,9 +15,9 @@ from heaters_dagster.domain.list_files import COLUMNS, LIST_SUFFIXES
 from heaters_dagster.domain.source_facts import LINE_CHARACTERS
 from heaters_dagster.domain.source_lists import Limits, Member, WebList, count_words
 from heaters_dagster.domain.spans import span_seconds
-from review_app.service import actions, views
-from review_app.service.actions import Outcome
+from review_app.service import submissions, views
 from review_app.service.links import Session
+from review_app.service.outcome import Outcome
 from review_app.service.review_desk import ReviewDesk
 
 _LIST_MEGABYTES = 8
@@ -28,7 +28,7 @@ _AGAIN = {"no": 0, "every hour": 3600, "every 6 hours": 21_600, "every day": 86_
 
 def submit_form(desk: ReviewDesk) -> None:
     def submit() -> None:
-        outcome = actions.submit_sources(desk, st.session_state["sources"], by_force=_by_force(), **said())
+        outcome = submissions.submit_sources(desk, st.session_state["sources"], by_force=_by_force(), **said())
         _keep(outcome)
         if outcome.ok:
             st.session_state["sources"] = ""
@@ -75,7 +75,7 @@ def _list_file(desk: ReviewDesk) -> None:
     def submit() -> None:
         if chosen is not None:
             name = PurePosixPath(chosen.name).name[:200]
-            _keep(actions.submit_sources(desk, chosen.getvalue(), name=name, by_force=_by_force(), **said()))
+            _keep(submissions.submit_sources(desk, chosen.getvalue(), name=name, by_force=_by_force(), **said()))
             st.session_state["list-files"] = _files_submitted() + 1  # a closed and empty box for the next one
 
     st.button("Submit the list", help="Fetch the videos that this file names", disabled=chosen is None, on_click=submit)
@@ -141,7 +141,7 @@ def _found_list(desk: ReviewDesk, session: Session, found: WebList, place: int) 
     st.markdown(f"**{views.plain(found.title)}**")
     try:
         limits = _limits(place)
-        offer = actions.list_offer(desk, found, limits)
+        offer = submissions.list_offer(desk, found, limits)
     except HeatersError as error:
         st.error(views.plain(str(error)))
         st.button("Cancel", help="Submit nothing of this list", key=f"list-cancel-{place}", on_click=done, args=(None,))
@@ -156,9 +156,9 @@ def _found_list(desk: ReviewDesk, session: Session, found: WebList, place: int) 
     def take() -> None:
         every = _AGAIN[st.session_state[f"list-again-{place}"]]
         if every:
-            done(actions.subscribe(desk, session, found, limits, every_seconds=every, **said()))
+            done(submissions.subscribe(desk, session, found, limits, every_seconds=every, **said()))
         else:
-            done(actions.take_list(desk, found, limits, **said()))
+            done(submissions.take_list(desk, found, limits, **said()))
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Look again for new videos", list(_AGAIN), width=220, key=f"list-again-{place}")

@@ -12,7 +12,7 @@ from heaters_dagster.domain.spans import span_words
 from heaters_dagster.domain.words import counted
 from resources.postgres.subscription_store import Subscription
 from review_app.screens import shell
-from review_app.service import actions, views
+from review_app.service import submissions, views
 from review_app.service.review_desk import ReviewDesk
 
 
@@ -55,14 +55,14 @@ def _one(desk: ReviewDesk, one: Subscription) -> None:
                 help="Look for new videos before its time",
                 icon=":material/refresh:",
                 key=f"look-{one.id}",
-                on_click=lambda: shell.toast(actions.look_soon(desk, one.id)),
+                on_click=lambda: shell.toast(submissions.look_soon(desk, one.id)),
             )
             st.button(
                 "Unsubscribe",
                 help="Do not look at this list again; its source videos stay",
                 icon=":material/close:",
                 key=f"unsubscribe-{one.id}",
-                on_click=lambda: shell.toast(actions.unsubscribe(desk, one.id)),
+                on_click=lambda: shell.toast(submissions.unsubscribe(desk, one.id)),
             )
 
 

@@ -1,20 +1,14 @@
-"""The only way in which pages change anything. Every result is a sentence, errors too."""
+"""With `submissions` the only way in which pages change anything. Every result is a sentence, errors too."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 
-from heaters_dagster.domain import list_files
 from heaters_dagster.domain.clip_names import NumberRanges
 from heaters_dagster.domain.cold_storage import RestoreOffer
-from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotYetError, SiteRefusesError, StaleClipError
-from heaters_dagster.domain.fact_fields import FIELD_OF, changes_of, subtitles_name
+from heaters_dagster.domain.errors import BadRequestError, HeatersError, StaleClipError
+from heaters_dagster.domain.fact_fields import changes_of, subtitles_name
 from heaters_dagster.domain.site_access import SitePart
-from heaters_dagster.domain.source_facts import SourceFacts
-from heaters_dagster.domain.source_lists import Limits, WebList
-from heaters_dagster.domain.spans import span_words
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import counted
 from resources.files.price_table import restore_terms
@@ -24,16 +18,11 @@ from resources.postgres.fact_edits import edit_facts as change_facts
 from resources.postgres.nudges import Nudge, nudge
 from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.transcript_store import Transcript
-from resources.sources import subscriptions
 from resources.sources.address_guard import AddressGuard
-from resources.sources.file_identity import Wanted
 from resources.sources.given_files import GivenFiles, checked_language
 from resources.sources.kept_files import keeper_of
-from resources.sources.list_offer import ListOffer, offered, wanted_members
-from resources.sources.object_prefixes import listing_of
 from resources.sources.site_access import SiteAccess
-from resources.sources.submission import submit
-from resources.sources.submit_places import SubmitPlaces, own_folders
+from resources.sources.submit_places import SubmitPlaces
 from resources.upkeep.cold_masters import is_from_master, offers
 from resources.upkeep.replacement import Comparison, begin_refetch, begin_replacement, compare
 from resources.upkeep.replacement import carry_over as carry_over_decisions
@@ -42,30 +31,13 @@ from resources.upkeep.source_video_removal import delete_source_video, rename_so
 from review_app.service import views
 from review_app.service.cold_masters import agree, masters_wait
 from review_app.service.links import Session
+from review_app.service.outcome import Outcome, outcome_of
 from review_app.service.review_desk import ReviewDesk
 
 NO_SITES_FROM_BROWSER = (
     "Sign-ins for web sites are not stored from here, because the review app is open to other machines. Type heaters sites --help on the "
     "server, or set HEATERS_SITES_FROM_BROWSER=true there when everybody who reaches this page may store them."
 )
-#: Sentences that one answer has at most.
-_TOLD = 20
-#: Of more addresses none is looked at: people wait for the answer.
-_LOOKED_AT = 10
-#: How long a look may wait for its site, for the same reason.
-_PATIENCE_SECONDS = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """ok: whether all of it was done. told: one or more sentences for the person who asked. refused: those about what was not done, where
-    a part was. lists: of the web, which were found and wait for a decision.
-    """
-
-    ok: bool
-    told: str
-    refused: str = ""
-    lists: tuple[WebList, ...] = ()
 
 
 def undo(desk: ReviewDesk, session: Session, action_id: int | None = None, *, seen: int) -> Outcome:
@@ -80,7 +52,7 @@ def undo(desk: ReviewDesk, session: Session, action_id: int | None = None, *, se
         back = f"Taken back: {counted(len(result.live_clips), 'clip') if result.clips else 'the facts are'} as before."
         return " ".join([back, *masters_wait(desk, result.live_clips)])
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def redo(desk: ReviewDesk, session: Session, *, seen: int) -> Outcome:
@@ -91,142 +63,7 @@ def redo(desk: ReviewDesk, session: Session, *, seen: int) -> Outcome:
         done = f"Done again: {counted(len(result.live_clips), 'clip') if result.clips else 'the facts are'} changed."
         return " ".join([done, *masters_wait(desk, result.live_clips)])
 
-    return _said(desk, apply)
-
-
-def submit_sources(
-    desk: ReviewDesk,
-    text: str | bytes,
-    *,
-    name: str = "the list",
-    rights: str = "",
-    chapters_as_cuts: bool = False,
-    by_force: bool = False,
-) -> Outcome:
-    """Submit addresses and paths, one a line; or a list as CSV or JSON lines. Lists of the web among them are only read: see `take_list`.
-
-    name: of the file that the text comes from, for messages. rights: what may be done with them, where the list does not say it.
-    chapters_as_cuts: their chapters begin clips. by_force: what is known already becomes a new source video too.
-    """
-    try:
-        found = list_files.parsed(text if isinstance(text, bytes) else text.encode("utf-8", "replace"), name=name)
-        lists, wanted, later = _read_lists(desk, found.sources)
-        said = FIELD_OF["rights"].read(rights)
-        wanted = [
-            replace(one, facts=replace(one.facts, rights=one.facts.rights or said), chapters_as_cuts=chapters_as_cuts) for one in wanted
-        ]
-        guard, places = subscriptions.guard_of(desk.settings), SubmitPlaces.of(desk.settings)
-        done = submit(
-            wanted,
-            desk.videos,
-            guard=guard,
-            places=places,
-            list_objects=listing_of(desk.settings),
-            by_force=RelatedVideos(desk.database) if by_force else None,
-            own_folders=own_folders(desk.settings),
-            own_bucket=desk.settings.object_bucket,
-            keep=keeper_of(desk.settings, desk.videos),
-        )
-    except HeatersError as error:
-        return Outcome(False, "", str(error))
-    if not (found.sources or found.problems):
-        return Outcome(False, "", "Write at least one web address, s3:// address or path.")
-    refused = _some([*found.problems, *later, *(item.told for item in done if item.refused)])
-    return Outcome(not refused, _some([*(item.told for item in done if not item.refused), *found.notes]), refused, lists)
-
-
-def _read_lists(desk: ReviewDesk, sources: Sequence[list_files.ListedSource]) -> tuple[tuple[WebList, ...], list[Wanted], list[str]]:
-    """(lists of the web, what is to be submitted, sentences about sites that must be left alone now). Of many sources none is looked at:
-    each is one video then.
-    """
-    lists, wanted, later = [], [], []
-    for one in sources:
-        found = None
-        try:
-            if len(sources) <= _LOOKED_AT:
-                found = subscriptions.read_if_list(
-                    one.source, settings=desk.settings, database=desk.database, patience_seconds=_PATIENCE_SECONDS
-                )
-        except (NotYetError, SiteRefusesError) as error:
-            later.append(f"{error}. Submit it again later.")
-            continue
-        if found is None:
-            wanted.append(Wanted(one.source, one.title, one.facts))
-        else:
-            lists.append(found)
-    return tuple(lists), wanted, later
-
-
-def list_offer(desk: ReviewDesk, found: WebList, limits: Limits) -> ListOffer:
-    """What a list has within these limits. Raises BadRequestError when nothing can be within them."""
-    return offered(found, limits, desk.videos)
-
-
-def take_list(desk: ReviewDesk, found: WebList, limits: Limits, *, rights: str = "", chapters_as_cuts: bool = False) -> Outcome:
-    """Submit what is new in a list, within its limits. The rest as for `submit_sources`."""
-    try:
-        offer = list_offer(desk, found, limits)
-        said = SourceFacts(rights=FIELD_OF["rights"].read(rights))
-        done = submit(
-            wanted_members(offer.new, said=said, chapters_as_cuts=chapters_as_cuts),
-            desk.videos,
-            guard=subscriptions.guard_of(desk.settings),
-        )
-    except HeatersError as error:
-        return Outcome(False, "", str(error))
-    refused, taken = (_some([item.told for item in done if bool(item.refused) is no]) for no in (True, False))
-    return Outcome(not refused, taken or "Nothing of it is new.", refused)
-
-
-def subscribe(
-    desk: ReviewDesk,
-    session: Session,
-    found: WebList,
-    limits: Limits,
-    *,
-    every_seconds: int,
-    rights: str = "",
-    chapters_as_cuts: bool = False,
-) -> Outcome:
-    """Submit what is new in a list, and have it looked at again. The rest as for `submit_sources`."""
-
-    def apply() -> str:
-        offer = list_offer(desk, found, limits)
-        looked = subscriptions.subscribe(
-            found.address, offer, limits, every_seconds=every_seconds, settings=desk.settings, database=desk.database,
-            rights=FIELD_OF["rights"].read(rights), chapters_as_cuts=chapters_as_cuts, subscribed_by=session.reviewer,
-        )  # fmt: skip
-        one = looked.subscription
-        return f"Subscribed to {one.title}, every {span_words(one.every_seconds)}: {one.told}."
-
-    return _said(desk, apply)
-
-
-def look_soon(desk: ReviewDesk, subscription_id: int) -> Outcome:
-    """Have a subscription looked at before its time."""
-
-    def apply() -> str:
-        one = desk.subscriptions.make_due(subscription_id)
-        nudge(desk.database, Nudge.ROWS)
-        return f"{one.title} is looked at as soon as Dagster, or heaters process, comes to it."
-
-    return _said(desk, apply)
-
-
-def unsubscribe(desk: ReviewDesk, subscription_id: int) -> Outcome:
-    """End a subscription; its source videos stay."""
-
-    def apply() -> str:
-        one = desk.subscriptions.remove(subscription_id)
-        return f"{one.title} is no longer subscribed. Its source videos stay."
-
-    return _said(desk, apply)
-
-
-def _some(told: list[str]) -> str:
-    """When a folder has a thousand files, only some are named."""
-    more = [f"And {len(told) - _TOLD} more."] if len(told) > _TOLD else []
-    return "\n\n".join([*told[:_TOLD], *more])
+    return outcome_of(desk, apply)
 
 
 def store_for_site(desk: ReviewDesk, session: Session, site: str, part: SitePart, secret: str) -> Outcome:
@@ -243,12 +80,12 @@ def store_for_site(desk: ReviewDesk, session: Session, site: str, part: SitePart
                 guard = AddressGuard(allow_private=desk.settings.allow_private_addresses)
                 return access.set_proxy(site, secret, by=session.reviewer, guard=guard)
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def forget_site(desk: ReviewDesk, site: str) -> Outcome:
     """Delete all that is stored for a web site."""
-    return _said(desk, lambda: _sites(desk).forget(site))
+    return outcome_of(desk, lambda: _sites(desk).forget(site))
 
 
 def _sites(desk: ReviewDesk) -> SiteAccess:
@@ -265,7 +102,7 @@ def rename(desk: ReviewDesk, session: Session, source_video_id: int, title: str)
         video = rename_source_video(source_video_id, title, reviewer=session.reviewer, database=desk.database)
         return f"Source video {video.id} is called {video.title} now."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def edit_facts(
@@ -287,7 +124,7 @@ def edit_facts(
             raise
         return "Nothing was changed." if action_id is None else "The facts are saved; History can take it back."
 
-    return _said(desk, apply), is_stale
+    return outcome_of(desk, apply), is_stale
 
 
 def put_subtitles(
@@ -304,7 +141,7 @@ def put_subtitles(
         told = f"The subtitles are saved{f' in the place of {before[0].called}' if before else ''}; History can take it back."
         return " ".join(["Nothing was changed." if action_id is None else told, *(f"But {warning}." for warning in warnings)])
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def take_subtitles(desk: ReviewDesk, session: Session, source_video_id: int, transcript_id: int) -> Outcome:
@@ -314,7 +151,7 @@ def take_subtitles(desk: ReviewDesk, session: Session, source_video_id: int, tra
         _given_files(desk).take_subtitles(source_video_id, [transcript_id], reviewer=session.reviewer)
         return "The subtitles are taken away; History can bring them back."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def put_thumbnail(desk: ReviewDesk, session: Session, source_video_id: int, name: str, data: bytes, *, shown: str | None) -> Outcome:
@@ -324,7 +161,7 @@ def put_thumbnail(desk: ReviewDesk, session: Session, source_video_id: int, name
         action_id = _given_files(desk).put_thumbnail(source_video_id, name, data, reviewer=session.reviewer, seen=shown)
         return "Nothing was changed." if action_id is None else "The thumbnail is saved; History can take it back."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def take_thumbnail(desk: ReviewDesk, session: Session, source_video_id: int, *, shown: str | None) -> Outcome:
@@ -334,7 +171,7 @@ def take_thumbnail(desk: ReviewDesk, session: Session, source_video_id: int, *, 
         action_id = _given_files(desk).take_thumbnail(source_video_id, reviewer=session.reviewer, seen=shown)
         return "Nothing was changed." if action_id is None else "The thumbnail is taken away; History can bring it back."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def _given_files(desk: ReviewDesk) -> GivenFiles:
@@ -351,7 +188,7 @@ def delete(desk: ReviewDesk, session: Session, source_video_id: int, typed: str)
         gone = delete_source_video(source_video_id, reviewer=session.reviewer, database=desk.database, objects=desk.objects)
         return f"Deleted {gone.title}: {counted(gone.clips, 'clip')}, {counted(len(gone.objects), 'file')}. Its history stays."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def dismiss(desk: ReviewDesk, session: Session, source_video_id: int, other_id: int) -> Outcome:
@@ -361,7 +198,7 @@ def dismiss(desk: ReviewDesk, session: Session, source_video_id: int, other_id: 
         RelatedVideos(desk.database).dismiss(source_video_id, other_id, reviewer=session.reviewer)
         return f"Source videos {source_video_id} and {other_id} are no longer said to be the same."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def replace_file(desk: ReviewDesk, session: Session, source_video_id: int, source: str) -> Outcome:
@@ -379,7 +216,7 @@ def replace_file(desk: ReviewDesk, session: Session, source_video_id: int, sourc
         )
         return f"Source video {new.id} is fetched now. When its proxy is made you are asked there."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def refetch(desk: ReviewDesk, session: Session, source_video_id: int, max_height: int) -> Outcome:
@@ -389,7 +226,7 @@ def refetch(desk: ReviewDesk, session: Session, source_video_id: int, max_height
         new = begin_refetch(source_video_id, database=desk.database, reviewer=session.reviewer, max_height=max_height)
         return f"Source video {new.id} is fetched now. When its proxy is made you are asked there."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def compared(desk: ReviewDesk, source_video_id: int) -> tuple[Outcome, Comparison | None]:
@@ -401,7 +238,7 @@ def compared(desk: ReviewDesk, source_video_id: int) -> tuple[Outcome, Compariso
         found.append(compare(source_video_id, database=desk.database, objects=desk.objects, work=work, settings=desk.settings))
         return ""
 
-    outcome = _said(desk, apply)
+    outcome = outcome_of(desk, apply)
     return outcome, found[0] if found else None
 
 
@@ -414,7 +251,7 @@ def carry_over(desk: ReviewDesk, session: Session, comparison: Comparison, *, tr
         )
         return f"Replaced: {counted(done.kept, 'decision')} kept, {done.back:,} sent back to review. {done.what_stays}"
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def give_up(desk: ReviewDesk, session: Session, source_video_id: int) -> Outcome:
@@ -424,7 +261,7 @@ def give_up(desk: ReviewDesk, session: Session, source_video_id: int) -> Outcome
         forgotten = give_up_replacement(source_video_id, database=desk.database, objects=desk.objects, reviewer=session.reviewer)
         return f"The new file is forgotten. Source video {forgotten.old_id} stays as it is."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
@@ -443,7 +280,7 @@ def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
             told.append(f"Clip {clip.sequence} gets another try.")
         return " ".join(told[:5]) + (f" And {len(told) - 5} more." if len(told) > 5 else "") or "Nothing has failed for this source video."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def restore_offer(desk: ReviewDesk, source_video_id: int, profile: str) -> RestoreOffer | Outcome | None:
@@ -463,7 +300,7 @@ def agree_to_restore(desk: ReviewDesk, session: Session, offer: RestoreOffer) ->
         nudge(desk.database, Nudge.ROWS)
         return "The gold master is asked for now. The files that wait for it are made when it is there."
 
-    return _said(desk, apply)
+    return outcome_of(desk, apply)
 
 
 def ask_for_exports(
@@ -486,13 +323,4 @@ def ask_for_exports(
         later = " They are made as soon as the gold master is there." if waiting else ""
         return f"{counted(len(chosen), 'file')} asked for with {profile}.{later}"
 
-    return _said(desk, apply)
-
-
-def _said(desk: ReviewDesk, apply: Callable[[], str]) -> Outcome:
-    try:
-        return Outcome(True, apply())
-    except HeatersError as error:
-        return Outcome(False, desk.in_words(str(error)))
-    except OSError as error:
-        return Outcome(False, f"{os.strerror(error.errno) if error.errno else error}")
+    return outcome_of(desk, apply)

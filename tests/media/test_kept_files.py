@@ -25,7 +25,7 @@ from resources.sources.kept_files import keeper_of
 from resources.sources.look_beside import LookBeside
 from resources.sources.submission import submit
 from resources.sources.watched_places import PlaceLook, Watcher
-from review_app.service import actions
+from review_app.service import actions, submissions
 from review_app.service.links import Session, open_links
 from review_app.service.review_desk import ReviewDesk
 from tests.buckets import BucketServer, standing_between
@@ -59,7 +59,7 @@ def test_a_path_that_is_typed_on_the_page_is_sent_too_and_no_link_beside_it_is_f
     (shared / "film.en.srt").write_text("1\n00:00:00,000 --> 00:00:00,400\nGood day\n")
     here = several(settings, buckets, review_host="0.0.0.0", submit_folders=(str(shared),))
     desk = ReviewDesk(settings=here, database=database, objects=open_object_store(here), links=open_links(here))
-    assert actions.submit_sources(desk, str(film)).ok
+    assert submissions.submit_sources(desk, str(film)).ok
     (row,) = desk.videos.load_all()
     assert (row.source.partition("/uploads/")[0], row.confined_to, row.title) == (f"s3://{here.bucket}", None, "film")
     assert uploads_of(here) == {"mp4": film.read_bytes(), "en.srt": (shared / "film.en.srt").read_bytes()}
@@ -71,9 +71,9 @@ def test_a_path_that_is_typed_on_the_page_is_sent_too_and_no_link_beside_it_is_f
     assert said.ok, said
     assert desk.videos.load_all()[-1].source.startswith(f"s3://{here.bucket}/uploads/")
 
-    assert "no such file in a folder that HEATERS_SUBMIT_FOLDERS names" in actions.submit_sources(desk, str(secret)).refused
+    assert "no such file in a folder that HEATERS_SUBMIT_FOLDERS names" in submissions.submit_sources(desk, str(secret)).refused
     desk.settings = several(settings, buckets)
-    refused = actions.submit_sources(desk, f"{tmp_path}/elsewhere.mp4").refused
+    refused = submissions.submit_sources(desk, f"{tmp_path}/elsewhere.mp4").refused
     assert refused == f"there is no file or folder {tmp_path}/elsewhere.mp4 on this machine"
 
 

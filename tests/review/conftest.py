@@ -1,4 +1,4 @@
-"""The served app, its reviewers' browsers and their pages, shared by the browser tests of one process."""
+"""The desk of one test; and the served app, its reviewers' browsers and their pages, shared by the browser tests of one process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from sqlalchemy.engine import make_url
 
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings, child_environment
+from resources.object_store.interface import ObjectStore
 from resources.object_store.local import LocalObjectStore
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.review_store import ReviewStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from review_app.service.links import open_links
+from review_app.service.review_desk import ReviewDesk
 from tests.chromium import WAIT_MS
 from tests.media_files import barcode_video
 from tests.proxy_files import make_proxy_file, stored_video
@@ -30,6 +33,12 @@ from tests.shown_frames import SHOWN_HASH
 from tests.warm_process import ran
 
 FRAMES = 120
+
+
+@pytest.fixture
+def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
+    """On the test's own database and object store."""
+    return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
 
 
 @dataclass

@@ -16,14 +16,11 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from heaters_dagster.domain.errors import BadRequestError
-from heaters_dagster.settings import Settings
-from resources.object_store.interface import ObjectStore
-from resources.postgres.database import Database
 from resources.postgres.reviewer_store import ReviewerStore
 from review_app.server.door import Door
 from review_app.server.routes import TOKEN_HEADER, review_routes
 from review_app.service import incoming
-from review_app.service.links import Session, open_links
+from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 from tests.media_files import barcode_video
 from tests.proxy_files import stored_video
@@ -71,11 +68,6 @@ NAMES = ["start", "end", "frame", "width", "only", "token", "open", "limit", "id
 QUERIES = st.lists(st.tuples(st.sampled_from(NAMES), TEXTS), max_size=4)
 MEDIA = ["proxy", "index", "segment", "still", "export", "clips", "cutlist"]
 PATHS = ["queue", "video", "decisions", "sync", "uploads", "session", "health", *MEDIA]
-
-
-@pytest.fixture
-def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
-    return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
 
 
 @pytest.fixture

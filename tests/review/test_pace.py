@@ -18,13 +18,12 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from heaters_dagster.settings import Settings
-from resources.object_store.interface import ObjectStore
 from resources.postgres.database import Database
 from resources.postgres.reviewer_store import ReviewerStore
 from review_app.__main__ import KEEP_ALIVE_SECONDS
 from review_app.server.pace import Pace, PatientProtocol
 from review_app.server.routes import ASKING_THREADS, DECIDING_THREADS, TOKEN_HEADER, review_routes
-from review_app.service.links import Session, open_links
+from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 from review_app.service.upload_room import MAX_UPLOADS
 from tests.conftest import SomeClips
@@ -36,11 +35,6 @@ WINDOW_SECONDS = 0.6
 class _Impatient(PatientProtocol):
     header_seconds = 0.6
     silent_seconds = 0.6
-
-
-@pytest.fixture
-def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
-    return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
 
 
 @pytest.fixture

@@ -83,11 +83,6 @@ def _large_jpeg() -> bytes:
 
 
 @pytest.fixture
-def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
-    return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
-
-
-@pytest.fixture
 def client(desk: ReviewDesk) -> Iterator[TestClient]:
     with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
         yield client

@@ -27,7 +27,6 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.timecode import ClockOfVideo, SourceTime
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
-from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_files import MadeObject
 from resources.postgres.database import Database
 from resources.postgres.fact_edits import edit_facts
@@ -42,18 +41,13 @@ from resources.sources.site_access import SiteAccess
 from resources.upkeep.stored_bytes import count_stored
 from review_app.screens import clips, cut_list_links, exports, filters, partitions, source_videos
 from review_app.screens.submit_box import members_table
-from review_app.service import actions, views
-from review_app.service.links import Session, open_links
+from review_app.service import actions, submissions, views
+from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 from tests import web_lists
 from tests.conftest import ASourceVideo, SomeClips
 from tests.streamlit_pages import button, labels, page, told
 from tests.web_server import WebServer
-
-
-@pytest.fixture
-def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
-    return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
 
 
 def test_from_a_page_of_clips_that_has_become_empty_a_way_leads_back(
@@ -609,7 +603,7 @@ def test_a_list_is_shown_before_it_is_taken_and_can_be_subscribed(desk: ReviewDe
         button(app, "Unsubscribe")
         assert desk.subscriptions.load_all() == []
         SiteTurns(desk.database, per_site=1, pause_seconds=0).refused("127.0.0.1", "its site answers 429", None)
-        outcome = actions.submit_sources(desk, f"{web.url}/feed.xml")
+        outcome = submissions.submit_sources(desk, f"{web.url}/feed.xml")
         assert (outcome.ok, outcome.lists, len(desk.videos.load_all())) == (False, (), 2)
         assert outcome.refused.endswith("UTC (1 minute): its site answers 429. Submit it again later.")
     assert "<b>" not in members_table([Member(source="https://e.org/1", title="<b>1</b>")])

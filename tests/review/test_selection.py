@@ -15,14 +15,11 @@ from starlette.testclient import TestClient
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState
-from heaters_dagster.settings import Settings
-from resources.object_store.interface import ObjectStore
-from resources.postgres.database import Database
 from resources.postgres.reviewer_store import ReviewerStore
 from review_app.server.routes import TOKEN_HEADER, review_routes
 from review_app.service import review_desk as desks
 from review_app.service.incoming import MAX_BODY_BYTES
-from review_app.service.links import Session, open_links
+from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 from review_app.service.selection import MAX_MATCHING, packed, unpacked
 from tests.conftest import SomeClips
@@ -63,11 +60,6 @@ def test_the_largest_selection_of_scattered_clips_fits_into_a_message() -> None:
 def test_what_is_no_selection_is_refused_in_words(text: str) -> None:
     with pytest.raises(BadRequestError, match="select the clips again"):
         unpacked(text)
-
-
-@pytest.fixture
-def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
-    return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
 
 
 @pytest.fixture
