@@ -13,7 +13,7 @@ from review_app.service.review_desk import ReviewDesk
 
 
 def show(desk: ReviewDesk, video: SourceVideo, *, any_approved: bool) -> None:
-    st.html(links(lambda form, **only: desk.media_url("cutlist", video.id, form=form, **only), any_approved=any_approved))
+    st.html(links(lambda form, **only: desk.addresses.media_url("cutlist", video.id, form=form, **only), any_approved=any_approved))
 
 
 def links(address: Callable[..., str], *, any_approved: bool) -> str:

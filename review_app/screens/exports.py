@@ -41,7 +41,7 @@ def show(desk: ReviewDesk, session: Session, video: SourceVideo) -> None:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
     if any(clip.clip_filepath for clip in approved):
-        address = escape(desk.media_url("clips", video.id))
+        address = escape(desk.addresses.media_url("clips", video.id))
         st.html(f'<a href="{address}" download>Download all approved clips as one zip, with the cut list</a>')
     if waiting:
         numbers = ", ".join(str(clip.sequence) for clip in waiting)
@@ -62,7 +62,9 @@ def show(desk: ReviewDesk, session: Session, video: SourceVideo) -> None:
     last = min(first + _SHOWN, len(approved))
     shown = approved[first:last]
     exports = desk.exports.of_clips([clip.id for clip in shown])
-    st.html(exports_table(shown, exports, lambda clip_id, profile: desk.media_url("export", clip_id, profile=profile), beside, clock))
+    st.html(
+        exports_table(shown, exports, lambda clip_id, profile: desk.addresses.media_url("export", clip_id, profile=profile), beside, clock)
+    )
     if shown:
         _ask_for_more(desk, session, video, shown)
     if len(approved) <= _SHOWN:

@@ -38,11 +38,11 @@ def facts_box(desk: ReviewDesk, session: Session, video: SourceVideo) -> None:
             st.error(views.plain(str(error)), icon=":material/cloud_off:")
             return
         shown, picture = st.columns([5, 1.2])
-        addresses = [desk.media_url("subtitles", one.id) for one in transcripts]
+        addresses = [desk.addresses.media_url("subtitles", one.id) for one in transcripts]
         shown.html(facts_table(facts, origins, transcripts, addresses))
         if facts.thumbnail_filepath:
             # With the key in the address the browser does not show the thumbnail of before.
-            address = escape(desk.media_url("thumbnail", video.id, of=facts.thumbnail_filepath))
+            address = escape(desk.addresses.media_url("thumbnail", video.id, of=facts.thumbnail_filepath))
             picture.html(f'<div class="heaters-picture"><img alt="Thumbnail" loading="lazy" src="{address}"></div>')
         if st.toggle("Change the facts", key=f"facts-change-{video.id}"):
             _form(desk, session, video, facts)

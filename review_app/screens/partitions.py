@@ -54,7 +54,8 @@ def partitions_table(desk: ReviewDesk, videos: list[SourceVideo]) -> str:
     rows = []
     for video in videos:
         dagster = " · ".join(
-            f'<a href="{escape(desk.partition_url(video.id, asset))}" target="_blank" rel="noopener">{asset}</a>' for asset in _ASSETS
+            f'<a href="{escape(desk.addresses.partition_url(video.id, asset))}" target="_blank" rel="noopener">{asset}</a>'
+            for asset in _ASSETS
         )
         here = f'<a href="/videos?video={video.id}" target="_self">{escape(video.title)}</a>'
         state = escape(views.video_words(video))

@@ -97,7 +97,11 @@ def bar(
                 if PAGES[name].for_operators:
                     st.page_link(pages[name])
             st.link_button(
-                "Dagster UI", desk.dagster_url, help="Assets, runs and logs, for operators", icon=":material/account_tree:", width="stretch"
+                "Dagster UI",
+                desk.addresses.dagster_url,
+                help="Assets, runs and logs, for operators",
+                icon=":material/account_tree:",
+                width="stretch",
             )
     return tools
 

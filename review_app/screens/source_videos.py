@@ -182,7 +182,7 @@ def _one(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
 def _picture(desk: ReviewDesk, video: SourceVideo) -> str:
     if not (video.proxy_filepath and video.frame_count):
         return '<div class="heaters-picture"></div>'
-    address = desk.media_url("still", video.id, frame=video.frame_count // 3, width=320)
+    address = desk.addresses.media_url("still", video.id, frame=video.frame_count // 3, width=320)
     return f'<div class="heaters-picture"><img alt="" loading="lazy" src="{escape(address)}"></div>'
 
 
@@ -259,7 +259,7 @@ def _ways(desk: ReviewDesk, session: Session, item: ListedVideo, place: DeltaGen
             query = {"video": str(video.id)}
             st.page_link(shell.page("review"), label="Review", icon=":material/rate_review:", query_params=query)
             st.page_link(shell.page("clips"), label="Clips", icon=":material/grid_view:", query_params=query)
-        st.page_link(desk.partition_url(video.id, "proxy"), label="Dagster", icon=":material/account_tree:")
+        st.page_link(desk.addresses.partition_url(video.id, "proxy"), label="Dagster", icon=":material/account_tree:")
         # A duplicate would only be fetched once more.
         failed = (
             (views.has_failed(video.state) and video.duplicate_of_id is None)

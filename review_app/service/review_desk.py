@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from heaters_dagster.domain import scenes
 from heaters_dagster.domain.cuts import ReviewAction
-from heaters_dagster.domain.detector import CHAPTER, Boundary
 from heaters_dagster.domain.errors import (
     BadRequestError,
     CutError,
-    HeatersError,
     IllegalTransitionError,
     NotFoundError,
     NothingToUndoError,
@@ -23,11 +19,8 @@ from heaters_dagster.domain.errors import (
     StaleClipError,
     VerdictStandsError,
 )
-from heaters_dagster.domain.keys import proxy_key, scenes_key
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
-from heaters_dagster.domain.timecode import ClockOfVideo
-from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.clips.clip_media import ClipMedia
 from resources.media.frame_index_reader import FrameIndexes
@@ -41,15 +34,15 @@ from resources.postgres.export_store import ExportStore
 from resources.postgres.review_page_store import ReviewPageStore
 from resources.postgres.review_queue_store import ReviewQueueStore
 from resources.postgres.review_store import ReviewResult, ReviewStore, StaleClipsError
-from resources.postgres.reviewer_store import ReviewerStore
-from resources.postgres.source_clocks import clocks_of
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.subscription_store import SubscriptionStore
 from resources.postgres.watched_store import WatchedStore
 from review_app.service import incoming, views
+from review_app.service.addresses import Addresses
 from review_app.service.empty_states import Empty, no_clip_to_show
 from review_app.service.links import Links, Session
+from review_app.service.page_rows import PageRows
 from review_app.service.recent_progress import RecentProgress, progress_json
 from review_app.service.selection import MAX_MATCHING, packed, unpacked
 from review_app.service.upload_room import UploadRoom
@@ -60,7 +53,6 @@ _MAX_TOLD = 100
 #: Clips of a selection of which it is said what a colleague made of them.
 _NAMED = 3
 _ON_SELECTIONS = frozenset({ReviewAction.APPROVE, ReviewAction.SKIP, ReviewAction.ARCHIVE})
-_BOUNDARIES_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +83,9 @@ class ReviewDesk:
         self.reviews = ReviewStore(database, self.indexes.times)
         self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)
         self.upload_room = UploadRoom(settings.uploads_folder, WorkFolder.of(settings).room, to_bucket=settings.object_bucket is not None)
+        self.addresses = Addresses(settings, links)
         self._around = ReviewPageStore(database)
-        self._boundaries_read: dict[int, tuple[float, Mapping[int, Boundary]]] = {}
-        self._names: dict[int, str] = {}
+        self._rows = PageRows(settings=settings, database=database, objects=objects, addresses=self.addresses)
         self._progress = RecentProgress(self.queue_store)
 
     def queue(self, session: Session, chosen: QueueFilter, *, limit: int, open_clip_id: int | None = None) -> Answer:
@@ -116,8 +108,8 @@ class ReviewDesk:
             {
                 "queue": ids,
                 "has_decided": has_decided,
-                "clips": self._clips_json(around, beside),
-                "videos": self._videos_json(videos),
+                "clips": self._rows.clips_json(around, beside),
+                "videos": self._rows.videos_json(videos),
                 "progress": progress_json(progress),
                 "lease_seconds": self.settings.lease_seconds,
                 **({"opened": opened} if opened is not None else {}),
@@ -159,13 +151,13 @@ class ReviewDesk:
 
     def video(self, source_video_id: int, frame: int | None = None) -> Answer:
         """A source video with fresh signed links; with `frame` also the clip that holds it, and its neighbours."""
-        (body,) = self._videos_json([self.videos.load(source_video_id)])
+        (body,) = self._rows.videos_json([self.videos.load(source_video_id)])
         if frame is None:
             return Answer(200, body)
         clip = self._around.clip_at(source_video_id, frame)
         if clip is None:
             raise NotFoundError(f"no clip of {body['title']} holds frame {frame}: it has the frames 0 to {(body['frame_count'] or 0) - 1}")
-        return Answer(200, {**body, "clip_id": clip.id, "clips": self._told([clip.id])})
+        return Answer(200, {**body, "clip_id": clip.id, "clips": self._rows.told([clip.id])})
 
     def sync(self, session: Session, *, hold: Sequence[int], known: Mapping[int, int], chosen: QueueFilter) -> Answer:
         """Lease `hold` where nobody else does, and say which of the clips {id: version} others have changed."""
@@ -187,7 +179,7 @@ class ReviewDesk:
                 "lost": [
                     {"clip_id": clip_id, "reviewer": name} for clip_id, name in theirs.items() if name not in {None, session.reviewer}
                 ],
-                "clips": self._clips_json(told, beside),
+                "clips": self._rows.clips_json(told, beside),
                 "retired": [lease.clip_id for lease in changed if not lease.is_live],
                 "progress": progress_json(progress),
             },
@@ -251,7 +243,7 @@ class ReviewDesk:
                 "replayed": result.replayed,
                 "action_id": result.action_id,
                 "action": str(result.action),
-                "clips": self._clips_json(around, beside),
+                "clips": self._rows.clips_json(around, beside),
                 "changed": [clip.id for clip in result.live_clips],
                 "retired": [clip.id for clip in result.clips if not clip.is_live],
                 "versions": versions,
@@ -349,17 +341,11 @@ class ReviewDesk:
         changed_by = next((clip.last_modified_by_user_id for clip in error.clips if clip.last_modified_by_user_id is not None), None)
         if changed_by is None:
             return self.in_words(str(error))
-        return views.stale_words(error.clips, self.videos.load(error.clips[0].source_video_id).title, self._name(changed_by), named)
+        return views.stale_words(error.clips, self.videos.load(error.clips[0].source_video_id).title, self._rows.name(changed_by), named)
 
     def _verdict_words(self, error: VerdictStandsError) -> str:
         clip = self.clips.load(error.clip_id)
         return views.verdict_words(clip, self.videos.load(clip.source_video_id).title, error.verdict, error.by)
-
-    def _name(self, reviewer_id: int) -> str:
-        """A name once given stays."""
-        if reviewer_id not in self._names:
-            self._names[reviewer_id] = ReviewerStore(self.database).load(reviewer_id).name
-        return self._names[reviewer_id]
 
     def _done_json(
         self, action: str, before: Mapping[str, Mapping[str, Any] | None], after: Mapping[str, Mapping[str, Any]]
@@ -379,7 +365,7 @@ class ReviewDesk:
             {
                 "error": error,
                 "code": code,
-                "clips": self._told([clip.id for clip in known]),
+                "clips": self._rows.told([clip.id for clip in known]),
                 "retired": [clip.id for clip in known if not clip.is_live],
             },
         )
@@ -387,101 +373,11 @@ class ReviewDesk:
     def _videos_of(self, clips: Sequence[Clip]) -> list[SourceVideo]:
         return [self.videos.load(source_video_id) for source_video_id in dict.fromkeys(clip.source_video_id for clip in clips)]
 
-    def _told(self, clip_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """These clips as they are now, and their neighbours."""
-        around = self._around.around(clip_ids)
-        return self._clips_json(around, self.clips.words_beside(around))
-
-    def _clips_json(self, clips: Sequence[Clip], beside: Mapping[int, str]) -> list[dict[str, Any]]:
-        """Called outside of a transaction: it may ask the object store. beside: clip id -> what stages beside the others say of it."""
-        return [self._clip_json(clip, beside.get(clip.id, "")) for clip in clips]
-
-    def _clip_json(self, clip: Clip, beside: str) -> dict[str, Any]:
-        """beside: what stages beside the others say of it."""
-        boundaries = self._boundaries(clip.source_video_id)
-        changed_by = clip.last_modified_by_user_id
-        return {
-            "id": clip.id,
-            "source_video_id": clip.source_video_id,
-            "sequence": clip.sequence,
-            "start_frame": clip.start_frame,
-            "end_frame": clip.end_frame,
-            "start_seconds": clip.start_time_seconds,
-            "end_seconds": clip.end_time_seconds,
-            "state": str(clip.state),
-            "beside": beside,
-            "version": clip.cut_point_version,
-            "changed_by": None if changed_by is None else {"id": changed_by, "name": self._name(changed_by)},
-            "grouped_with_clip_id": clip.grouped_with_clip_id,
-            "cut": None if clip.transition is None else clip.transition.to_json(),
-            **_edge(boundaries.get(clip.start_frame), "start"),
-            **_edge(boundaries.get(clip.end_frame), "end"),
-            "links": [
-                {"label": "Clips", "url": f"/clips?video={clip.source_video_id}"},
-                {"label": "Source video", "url": f"/videos?video={clip.source_video_id}"},
-                {"label": "Dagster", "url": self.partition_url(clip.source_video_id)},
-            ],
-        }
-
-    def _videos_json(self, videos: Sequence[SourceVideo]) -> list[dict[str, Any]]:
-        clocks = clocks_of([video.id for video in videos], database=self.database)
-        return [self._video_json(video, clocks.get(video.id)) for video in videos]
-
-    def _video_json(self, video: SourceVideo, clock: ClockOfVideo | None) -> dict[str, Any]:
-        remote = self.objects.url(proxy_key(video.id), expires_seconds=self.settings.link_ttl_seconds)
-        return {
-            "id": video.id,
-            "title": video.title,
-            "frame_count": video.frame_count,
-            "media_url": remote or self.media_url("proxy", video.id),
-            "index_url": self.media_url("index", video.id),
-            "segment_url": self.media_url("segment", video.id),
-            "still_url": self.media_url("still", video.id),
-            "source_time": views.source_time_json(clock),
-        }
-
     def segment_bytes(self, source_video_id: int, start_frame: int, end_frame: int) -> int:
         """Bytes of the proxy between these frames, sound included. Raises CutError outside the video, NotFoundError."""
         first = self.indexes.slice(source_video_id, start_frame, start_frame + 1)
         last = self.indexes.slice(source_video_id, end_frame - 1, end_frame)
         return int(last.byte_offset[-1] + last.byte_size[-1] - first.byte_offset[0])
-
-    def media_url(self, kind: Any, row_id: int, **query: Any) -> str:
-        """A signed address on this server."""
-        return f"/api/{kind}/{row_id}?" + urlencode({"token": self.links.media_token(kind, row_id), **query})
-
-    def partition_url(self, source_video_id: int, asset: str = "virtual_clips") -> str:
-        """The partition's page in the Dagster UI."""
-        return f"{self.dagster_url}/assets/{asset}?" + urlencode({"view": "partitions", "partition": source_video_id})
-
-    @property
-    def dagster_url(self) -> str:
-        return (self.settings.dagster_url or self.settings.dagster_local_url).rstrip("/")
-
-    def _boundaries(self, source_video_id: int) -> Mapping[int, Boundary]:
-        """As in the scenes file, read again after half a minute: a video may be cut again."""
-        read = self._boundaries_read.get(source_video_id)
-        if read is None or time.monotonic() - read[0] > _BOUNDARIES_SECONDS:
-            read = (time.monotonic(), self._read_boundaries(source_video_id))
-            self._boundaries_read[source_video_id] = read
-        return read[1]
-
-    def _read_boundaries(self, source_video_id: int) -> Mapping[int, Boundary]:
-        """Frame -> the boundary there; empty when there is no scenes file."""
-        try:
-            document = scenes.decoded(self.objects.get_bytes(scenes_key(source_video_id)))
-        except HeatersError:
-            return {}
-        made_with = self.videos.load(source_video_id).scene_settings
-        return {boundary.frame: boundary for boundary in scenes.told_boundaries(document, made_with, DETECTORS.find)}
-
-
-def _edge(boundary: Boundary | None, side: str) -> dict[str, Any]:
-    """What a clip's cut at this side is: how sure a detector is of it, and its kind where it has one."""
-    if boundary is None:
-        return {f"{side}_confidence": None, f"{side}_kind": None}
-    is_found = boundary.kind != CHAPTER
-    return {f"{side}_confidence": boundary.confidence if is_found else None, f"{side}_kind": boundary.kind or None}
 
 
 def _ticked(body: Mapping[str, Any]) -> set[int]:

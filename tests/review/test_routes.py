@@ -114,7 +114,7 @@ def test_the_address_that_the_other_pages_let_one_expect_leads_to_review_with_it
 
 def test_the_proxy_is_served_by_byte_ranges(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
     whole = desk.objects.get_bytes(proxy_key(video.id))
-    url = desk.media_url("proxy", video.id)
+    url = desk.addresses.media_url("proxy", video.id)
     part = client.get(url, headers={"Range": "bytes=100-199"})
     assert (part.status_code, part.content) == (206, whole[100:200])
     assert part.headers["content-range"] == f"bytes 100-199/{len(whole)}"
@@ -142,13 +142,13 @@ def test_a_path_that_is_no_id_reaches_nothing(client: TestClient, path: str) -> 
 
 
 def test_the_index_slice_says_when_its_last_frame_ends(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
-    answer = client.get(desk.media_url("index", video.id, start=20, end=40)).json()
+    answer = client.get(desk.addresses.media_url("index", video.id, start=20, end=40)).json()
     index = desk.indexes.load(video.id)
     assert answer["first_frame"] == 20
     assert answer["pts"] == index.pts[20:40].tolist()
     assert answer["byte_offset"] == index.byte_offset[20:40].tolist()
     assert answer["end_pts"] == index.pts[40]
-    assert client.get(desk.media_url("index", video.id, start=40, end=60)).json()["end_pts"] == index.header.end_pts
+    assert client.get(desk.addresses.media_url("index", video.id, start=40, end=60)).json()["end_pts"] == index.header.end_pts
 
 
 def test_an_index_of_any_length_comes_in_answers_of_bounded_length(
@@ -162,7 +162,7 @@ def test_an_index_of_any_length_comes_in_answers_of_bounded_length(
     object_store.put_bytes(frame_index_key(long_id), encoded(FrameIndex(header, 0, 3 * frames, 100 * frames, np.full(count, 99))))
     pts: list[int] = []
     while len(pts) < count:
-        answer = client.get(desk.media_url("index", long_id, start=len(pts), end=count)).json()
+        answer = client.get(desk.addresses.media_url("index", long_id, start=len(pts), end=count)).json()
         assert (answer["first_frame"], answer["end_frame"], answer["frame_count"]) == (len(pts), len(pts) + len(answer["pts"]), count)
         assert len(answer["pts"]) <= 20_000
         assert answer["end_pts"] == 3 * answer["end_frame"]
@@ -175,13 +175,13 @@ def test_frames_that_are_not_there_are_refused_in_words(
     client: TestClient, desk: ReviewDesk, video: SourceVideo, start: Any, end: Any
 ) -> None:
     for kind in ("index", "segment"):
-        answer = client.get(desk.media_url(kind, video.id, start=start, end=end))
+        answer = client.get(desk.addresses.media_url(kind, video.id, start=start, end=end))
         assert answer.status_code == (422 if isinstance(start, int) and start >= 0 else 400)
         assert answer.json()["error"]
 
 
 def test_a_segment_is_the_clip_by_itself(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
-    answer = client.get(desk.media_url("segment", video.id, start=20, end=40))
+    answer = client.get(desk.addresses.media_url("segment", video.id, start=20, end=40))
     with av.open(BytesIO(answer.content)) as container:
         frames = list(container.decode(video=0))
     assert len(frames) == 20
@@ -193,14 +193,14 @@ def test_the_sound_of_a_segment_comes_alone_and_stays_small(
 ) -> None:
     source = noisy_minute(tmp_path / "minute.mp4")
     video = stored_video(source, tmp_path, database=database, objects=object_store, proxy=source)
-    whole = client.get(desk.media_url("segment", video.id, start=0, end=300))
-    answer = client.get(desk.media_url("segment", video.id, start=0, end=300, only="audio"))
+    whole = client.get(desk.addresses.media_url("segment", video.id, start=0, end=300))
+    answer = client.get(desk.addresses.media_url("segment", video.id, start=0, end=300, only="audio"))
     assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/mp4")
     assert len(whole.content) > 8 * 2**20 > 4 * len(answer.content)
     with av.open(BytesIO(answer.content)) as container, av.open(BytesIO(whole.content)) as both:
         assert not container.streams.video
         assert [bytes(packet) for packet in container.demux(audio=0)] == [bytes(packet) for packet in both.demux(audio=0)]
-    assert client.get(desk.media_url("segment", video.id, start=0, end=20, only="video")).status_code == 400
+    assert client.get(desk.addresses.media_url("segment", video.id, start=0, end=20, only="video")).status_code == 400
 
 
 def test_the_sound_of_a_silent_video_is_not_there(
@@ -208,22 +208,22 @@ def test_the_sound_of_a_silent_video_is_not_there(
 ) -> None:
     source = make_video(tmp_path / "silent.mp4", frames=20, audio=False)
     video = stored_video(source, tmp_path, database=database, objects=object_store)
-    answer = client.get(desk.media_url("segment", video.id, start=0, end=20, only="audio"))
+    answer = client.get(desk.addresses.media_url("segment", video.id, start=0, end=20, only="audio"))
     assert answer.status_code == 404
     assert answer.json()["error"] == "frames 0..19 have no sound"
 
 
 def test_a_still_is_a_picture_of_that_width(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
-    answer = client.get(desk.media_url("still", video.id, frame=33, width=64))
+    answer = client.get(desk.addresses.media_url("still", video.id, frame=33, width=64))
     assert answer.headers["content-type"] == "image/jpeg"
     assert Image.open(BytesIO(answer.content)).width == 64
-    assert client.get(desk.media_url("still", video.id, frame=60)).status_code == 422
-    assert client.get(desk.media_url("still", video.id, frame=0, width=99_999)).status_code == 422
+    assert client.get(desk.addresses.media_url("still", video.id, frame=60)).status_code == 422
+    assert client.get(desk.addresses.media_url("still", video.id, frame=0, width=99_999)).status_code == 422
 
 
 def test_a_proxy_that_is_gone_is_said(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
     desk.objects.delete(proxy_key(video.id))
-    answer = client.get(desk.media_url("proxy", video.id))
+    answer = client.get(desk.addresses.media_url("proxy", video.id))
     assert answer.status_code == 404
     assert "Retry" in answer.json()["error"]
 
@@ -798,24 +798,24 @@ def test_an_upload_without_name_or_content_is_refused(client: TestClient, desk: 
 
 def test_an_exported_clip_is_downloaded_under_its_name(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
     clip = clips_of(desk, video)[0]
-    assert client.get(desk.media_url("export", clip.id)).status_code == 404
+    assert client.get(desk.addresses.media_url("export", clip.id)).status_code == 404
     desk.reviews.approve(clip.id, reviewer="Ada")
     key = f"final_clips/video_{video.id}_clip_001.mp4"
     claimed = desk.clips.claim(clip.id, EXPORTS, [key])
     assert claimed is not None
     desk.objects.put_bytes(key, b"a clip")
     desk.clips.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, 6, {})])
-    answer = client.get(desk.media_url("export", clip.id))
+    answer = client.get(desk.addresses.media_url("export", clip.id))
     assert answer.content == b"a clip"
     assert f"video_{video.id}_clip_001.mp4" in answer.headers["content-disposition"]
     # A further one has its own address, name and type, and takes the first one's from nobody.
-    assert client.get(desk.media_url("export", clip.id, profile="delivery")).status_code == 404
+    assert client.get(desk.addresses.media_url("export", clip.id, profile="delivery")).status_code == 404
     further(desk, clip, "delivery", b"a small clip")
-    answer = client.get(desk.media_url("export", clip.id, profile="delivery"))
+    answer = client.get(desk.addresses.media_url("export", clip.id, profile="delivery"))
     assert (answer.content, answer.headers["content-type"]) == (b"a small clip", "video/mp4")
     assert f"video_{video.id}_clip_001_delivery.mp4" in answer.headers["content-disposition"]
-    assert client.get(desk.media_url("export", clip.id, profile="stream_copy")).content == b"a clip"
-    refused = client.get(desk.media_url("export", clip.id, profile="../secret"))
+    assert client.get(desk.addresses.media_url("export", clip.id, profile="stream_copy")).content == b"a clip"
+    refused = client.get(desk.addresses.media_url("export", clip.id, profile="../secret"))
     assert refused.status_code == 404
     assert "has no file by the export profile '../secret'" in refused.text
 
@@ -835,15 +835,15 @@ def test_a_cut_list_comes_in_any_form_and_names_no_place_of_this_machine(desk: R
     video = stored_video(source, tmp_path, database=database, objects=desk.objects, cuts=(20, 40), approved=False)
     with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
         for form in CUT_LIST_FORMATS.usable():
-            answer = client.get(desk.media_url("cutlist", video.id, form=form.name))
+            answer = client.get(desk.addresses.media_url("cutlist", video.id, form=form.name))
             assert answer.status_code == 200
             assert quote(f"h\u00e4fen{form.suffix}") in answer.headers["content-disposition"]
             assert str(tmp_path) not in answer.text
-        rows = list(csv.DictReader(StringIO(client.get(desk.media_url("cutlist", video.id)).text)))
+        rows = list(csv.DictReader(StringIO(client.get(desk.addresses.media_url("cutlist", video.id)).text)))
         assert [(row["start_frame"], row["media"]) for row in rows] == [(start, "h\u00e4fen.mp4") for start in ("0", "20", "40")]
-        assert client.get(desk.media_url("cutlist", video.id, form="csv", only="approved")).status_code == 404
-        assert "only can be approved, skipped" in client.get(desk.media_url("cutlist", video.id, only="good")).json()["error"]
-        assert client.get(desk.media_url("cutlist", video.id, form="aaf")).status_code == 400
+        assert client.get(desk.addresses.media_url("cutlist", video.id, form="csv", only="approved")).status_code == 404
+        assert "only can be approved, skipped" in client.get(desk.addresses.media_url("cutlist", video.id, only="good")).json()["error"]
+        assert client.get(desk.addresses.media_url("cutlist", video.id, form="aaf")).status_code == 400
         assert client.get(f"/api/cutlist/{video.id}?token={desk.links.media_token('clips', video.id)}").status_code == 403
 
 
@@ -866,7 +866,7 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
     FactsStore(database).put(video.id, SourceFacts(start_timecode="10:00:00:00", timecode_rate="24"), Origin.FILE)
     first, second, third = clips_of(desk, video)
     with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
-        assert client.get(desk.media_url("clips", video.id)).status_code == 404
+        assert client.get(desk.addresses.media_url("clips", video.id)).status_code == 404
         desk.reviews.approve([first.id, second.id], reviewer="Ada")
         contents = {}
         for clip in (first, second):
@@ -880,7 +880,7 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
             )
         further(desk, second, "delivery", b"small")
         contents["Caf\u00e9_ the _end_2 clip 002 delivery.mp4"] = b"small"
-        answer = client.get(desk.media_url("clips", video.id))
+        answer = client.get(desk.addresses.media_url("clips", video.id))
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
     assert "Caf%C3%A9_%20the%20_end_2%20clips.zip" in answer.headers["content-disposition"]
     with zipfile.ZipFile(BytesIO(answer.content)) as archive:
@@ -919,9 +919,9 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
     given.put_subtitles(video.id, "de", "kai.srt", b"1\n00:00:00,250 --> 00:00:00,500\nKai\n", reviewer="Ada")
     given.put_thumbnail(video.id, "still.png", drawn.getvalue(), reviewer="Ada", seen=None)
     with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
-        answer = client.get(desk.media_url("clips", video.id))
-        gone = client.get(desk.media_url("subtitles", 1))
-        shown = client.get(desk.media_url("thumbnail", video.id, of="x"), follow_redirects=False)
+        answer = client.get(desk.addresses.media_url("clips", video.id))
+        gone = client.get(desk.addresses.media_url("subtitles", 1))
+        shown = client.get(desk.addresses.media_url("thumbnail", video.id, of="x"), follow_redirects=False)
         assert shown.status_code == (200 if place == "folder" else 307)
     assert (gone.status_code, "load the page again" in gone.text) == (404, True)
     with zipfile.ZipFile(BytesIO(answer.content)) as archive:
@@ -991,7 +991,7 @@ def test_a_zip_of_more_clips_than_one_edl_holds_has_several(
     desk.videos.update(video.id, title="Long")
     with_files(clips_of(desk, video), desk)
     with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
-        answer = client.get(desk.media_url("clips", video.id))
+        answer = client.get(desk.addresses.media_url("clips", video.id))
     assert answer.status_code == 200
     with zipfile.ZipFile(BytesIO(answer.content)) as archive:
         files = [name for name in archive.namelist() if name.endswith(".mp4")]
