@@ -20,6 +20,7 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.probe import raise_fault_of_the_place
 from resources.postgres.clip_store import Clip, ClipStage, ClipStore
 from resources.postgres.database import Database
+from resources.postgres.stage_progress import kept_while_at_work
 from resources.postgres.store_pauses import StorePauses
 
 R = TypeVar("R")
@@ -101,11 +102,12 @@ def work_through(
     def untried(work: Iterable[ClipTask[R]]) -> list[ClipTask[R]]:
         return [one for one in work if one.identity not in tried]
 
-    with database.stage_lock(stage.asset, source_video_id):
+    with database.stage_lock(stage.asset, source_video_id), kept_while_at_work(report):
         begin_again()
         # One piece of further work at a time: a clip that is approved meanwhile comes first.
         while no_room is None and (batch := untried(map(of_stage, clips.due(stage, source_video_id))) or untried(further())[:1]):
             total = len(tried) + len(batch)
+            report(Progress(stage.asset, len(tried), total, "clips", clock() - started))
             for one in batch:
                 tried.add(one.identity)
                 try:

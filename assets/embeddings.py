@@ -120,7 +120,7 @@ def embeddings(
             strategy=settings.keyframe_strategy,
             stills=place.stills(object_store.get()),
             made_with=code_version(EMBEDDINGS.asset, settings),
-            report=progress.report_to(run.log),
+            report=run.progress(EMBEDDINGS.asset, progress),
         )
 
     yield from materialized(

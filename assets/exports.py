@@ -1,7 +1,7 @@
 """`exports`: a file for each approved clip as soon as it is approved, then those that were asked for beside it; each is proven first."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import PurePosixPath
@@ -17,7 +17,7 @@ from heaters_dagster.domain.cold_storage import Restore, RestoreOffer, RestoreTe
 from heaters_dagster.domain.export_profile import ExportProfile, MadeFrom
 from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
-from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.progress import Progress, Report, silent
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.clip_writer import ClipWriter, installed_profile
@@ -135,7 +135,15 @@ def export_due(
     trims: see `Exporting`.
     Files that were made with an older version of their profile, or from a proxy or gold master that was made anew, are made again.
     """
-    turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT, at_once=encodes)
+
+    @contextmanager
+    def turn_to_encode() -> Iterator[None]:
+        told = Progress(EXPORTS.asset, 0, None, "clips", 0.0, part="waits for its turn on this machine", is_waiting=True)
+        report(told)
+        with database.turn_on_this_machine(ENCODED_EXPORT, at_once=encodes):
+            report(replace(told, part="", is_waiting=False))
+            yield
+
     with ExitStack() as opened:
 
         @cache
@@ -267,7 +275,7 @@ def exports(
             encodes=machine.get().settings.encodes,
             terms=terms,
             trims=machine.get().settings.trim_transitions,
-            report=progress.report_to(run.log),
+            report=run.progress(EXPORTS.asset, progress),
         )
         for offer in unanswered(database.get(), terms, [run.source_video_id]).values():
             run.log.info(offer.waits)

@@ -30,6 +30,8 @@ from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.making_store import MakingStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres.stage_progress import kept_while_at_work
+from resources.sources.fetched import ByteMeter
 
 #: A pool of its own, so that a gold master never takes the place of a proxy that somebody waits for.
 GOLD_MASTER_POOL = "gold_master"
@@ -67,7 +69,11 @@ def make_gold_master(
     FfmpegError, ProcessKilledError, DiskFullError, NoRoomError, StoreUnavailableError.
     """
     videos = SourceVideoStore(database)
-    with database.stage_lock("gold_master", source_video_id), database.turn_on_this_machine(GOLD_MASTER_POOL, at_once=at_once):
+    with (
+        database.stage_lock("gold_master", source_video_id),
+        kept_while_at_work(report),
+        database.turn_on_this_machine(GOLD_MASTER_POOL, at_once=at_once),
+    ):
         video = videos.load(source_video_id)
         key = gold_master_key(source_video_id)
         stored = objects.info(key)
@@ -87,7 +93,7 @@ def make_gold_master(
             )
         with work.attempt(f"gold_master-{source_video_id}", bytes_needed=gold_master_bytes(video.media)) as folder, ExitStack() as stack:
             at_hand = originals or stack.enter_context(Originals(objects, work))
-            original = at_hand.read(video.original_filepath, video.content_sha256)
+            original = at_hand.read(video.original_filepath, video.content_sha256, progress=ByteMeter(report))
             facts = known_probe(video.probe, original, name=video.title)
             path = folder / "master.mkv"
             hidden = hidden_tags(original, kept, name=video.title)
@@ -100,7 +106,8 @@ def make_gold_master(
                 is_outdated
             ):  # until the new one is written down there is none: a process that is killed leaves no row that names another file
                 videos.update(source_video_id, gold_master_filepath=None)
-            objects.put_file(key, path, storage_class=storage_class)
+            sent = ByteMeter(report, "upload")
+            objects.put_file(key, path, storage_class=storage_class, progress=lambda done: sent(done, byte_size))
         warnings = list(made.warnings)
         if video.frame_count not in (None, made.frame_count):
             warnings.append(
@@ -137,7 +144,7 @@ def gold_master(
     def record(message: str, transient: bool) -> None:
         SourceVideoStore(store).record_gold_master_failure(source_video_id, message, transient=transient)
 
-    with stage.failures(record), stage.progress("gold_master", progress) as report, stage.room("gold_master") as room:
+    with stage.failures(record), stage.room("gold_master") as room:
         made = make_gold_master(
             source_video_id,
             database=store,
@@ -148,7 +155,7 @@ def gold_master(
             originals=place.originals(object_store.get()),
             made_with=code_version("gold_master", place.settings),
             at_once=place.settings.master_runs,
-            report=report,
+            report=stage.progress("gold_master", progress),
         )
     if room.is_missing:
         return

@@ -167,7 +167,7 @@ def keyframes(
             percentages=settings.keyframe_percentages,
             stills=stills,
             made_with=code_version(KEYFRAMES.asset, settings),
-            report=progress.report_to(run.log),
+            report=run.progress(KEYFRAMES.asset, progress),
         )
 
     yield from materialized(

@@ -107,7 +107,7 @@ def make_proxy(
     with work.attempt(f"proxy-{source_video_id}", bytes_needed=proxy_bytes(video.media)) as folder, ExitStack() as stack:
         if not cut:
             video = videos.set_state(source_video_id, _S.PREPROCESSING)
-        original = stored_original(video, originals or stack.enter_context(Originals(objects, work)))
+        original = stored_original(video, originals or stack.enter_context(Originals(objects, work)), report=report)
         found = known_probe(video.probe, original, name=video.title)
         path = folder / "proxy.mp4"
         clock = FactsStore(videos.database).load(source_video_id).usable_source_time(video.frame_rate)
@@ -216,7 +216,7 @@ def compare_proxy_with_original(
     video = videos.load(source_video_id)
     index = FrameIndexes(objects).load(source_video_id)
     with ExitStack() as stack:
-        original = stored_original(video, originals or stack.enter_context(Originals(objects, work)))
+        original = stored_original(video, originals or stack.enter_context(Originals(objects, work)), report=report)
         return compared_with_original(original, known_probe(video.probe, original, name=video.title), index, report=report)
 
 
@@ -271,7 +271,7 @@ def proxy_and_keyframe_offsets(
         stage.failures(),
         store.stage_lock("proxy", source_video_id),
         stage.failures(record),
-        stage.progress("proxy", progress) as report,
+        stage.progress("proxy", progress).at_work() as report,
         stage.room("proxy") as room,
         store.turn_on_this_machine(ENCODE, at_once=place.settings.encodes),
     ):

@@ -44,6 +44,7 @@ from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.piece_store import PieceStore, StoredPiece
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.sources.fetched import ByteMeter
 
 #: What takes turns on a machine. The pool of the same name counts over all machines, when it has a limit.
 ENCODE = "encode"
@@ -267,13 +268,13 @@ class PieceMaker:
         return hashlib.sha256(f"{self.made_with}, {self.detector}, {video.content_sha256}".encode()).hexdigest()[:12]
 
 
-def stored_original(video: SourceVideo, originals: Originals) -> Path:
+def stored_original(video: SourceVideo, originals: Originals, *, report: Report = silent) -> Path:
     """Where the original can be read: in the local store, or as a file of this machine."""
     key = video.original_filepath
     try:
         if key is None:
             raise ObjectNotFoundError("nothing was downloaded")
-        return originals.read(key, video.content_sha256)
+        return originals.read(key, video.content_sha256, progress=ByteMeter(report))
     except ObjectNotFoundError as error:
         raise PermanentError(f"{video.title}: its original is not in the store ({error}); submit it again") from error
 

@@ -283,7 +283,7 @@ def source_video(
         stage.failures(),
         store.stage_lock("source_video", source_video_id),
         stage.failures(record),
-        stage.progress("source_video", progress) as report,
+        stage.progress("source_video", progress).at_work() as report,
         stage.room("source_video") as room,
     ):
         try:

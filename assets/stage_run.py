@@ -18,7 +18,6 @@ from assets.failures import CANCELED, TRANSIENT_RETRIES, StageInterruptedError, 
 from heaters_dagster.domain.clip_names import clips_by_number
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import HeatersError, NoRoomError
-from heaters_dagster.domain.progress import Report
 from heaters_dagster.domain.reasons import titled
 from heaters_dagster.domain.run_tags import ENDED_TAG, TITLE_TAG
 from heaters_dagster.domain.secrets import without_access
@@ -34,7 +33,7 @@ from resources.postgres.clip_store import ClipStage, ClipStore
 from resources.postgres.measured import measure
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.source_video_store import SourceVideoStore
-from resources.postgres.stage_progress import kept_progress
+from resources.postgres.stage_progress import KeptProgress
 from resources.postgres.store_pauses import StorePauses
 
 Record = Callable[[str, bool], object]
@@ -149,11 +148,9 @@ class StageRun:
         with suppress(HeatersError), self._database.get().begin() as connection:
             measure(connection, self.stage, seconds, outcome=outcome)
 
-    @contextmanager
-    def progress(self, asset: str, shown: ProgressResource) -> Iterator[Report]:
-        """A report for the log, or the bars of a command, that pages and `heaters status` read too. The lock of `asset` is held."""
-        with kept_progress(self._database.get(), self.source_video_id, asset, shown.report_to(self.log)) as report:
-            yield report
+    def progress(self, asset: str, shown: ProgressResource) -> KeptProgress:
+        """A report for the log, or the bars of a command, that pages, `heaters status` and alerts read too: see `KeptProgress.at_work`."""
+        return KeptProgress(self._database.get(), self.source_video_id, asset, shown.report_to(self.log))
 
     @contextmanager
     def room(self, asset: str) -> Iterator[RoomOnDisk]:

@@ -34,6 +34,7 @@ from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.sources.fetched import ByteMeter
 
 _S = SourceVideoState
 _SHOWN_CLIPS = 50
@@ -283,7 +284,7 @@ def _scored_again(
         path = objects.local_path(proxy_key(video.id))
         if path is None:
             path = folder / "proxy.mp4"
-            objects.get_file(proxy_key(video.id), path)
+            objects.get_file(proxy_key(video.id), path, progress=ByteMeter(report))
         profile = profiles.scene_scores(scoring.side_streams)
         ffmpeg.run(profile, path, scoring.readers(), total_seconds=video.duration_seconds, report=report, called=video.title)
     scores = scoring.finish()
@@ -323,7 +324,7 @@ def virtual_clips(
         stage.failures(),
         store.stage_lock("virtual_clips", source_video_id),
         stage.failures(record),
-        stage.progress("virtual_clips", progress) as report,
+        stage.progress("virtual_clips", progress).at_work() as report,
     ):
         made = make_virtual_clips(
             source_video_id,

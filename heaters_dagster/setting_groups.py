@@ -134,6 +134,13 @@ class KnowingSettings(KeepingSettings):
         "HEATERS_ALERT_DAGSTER_GB", parse.number(float, 0.001, 100_000), 20.0, "size of Dagster's own tables, in GB, that is an alert"
     )
 
+    alert_no_progress_minutes: float = setting(
+        "HEATERS_ALERT_NO_PROGRESS_MINUTES",
+        parse.number(float, 0.0, 100_000),
+        60.0,
+        "minutes without any progress of a stage that works, after which it is an alert; nothing is ended. 0: never",
+    )
+
     @property
     def metrics_place(self) -> tuple[str, int] | None:
         """Host and port of `metrics_address`."""

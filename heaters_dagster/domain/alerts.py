@@ -20,6 +20,7 @@ class Cause(StrEnum):
     NO_ROOM = "no_room"
     DAEMON = "daemon"
     LEASE_LOST = "lease_lost"
+    NO_PROGRESS = "no_progress"
     FAILING_STARTS = "failing_starts"
     YTDLP = "ytdlp"
     DATABASE_SIZE = "database_size"
@@ -34,6 +35,8 @@ ADVICE: Mapping[Cause, str] = {
     Cause.NO_ROOM: "make room under HEATERS_HOME; the work goes on by itself",
     Cause.DAEMON: "start heaters up, or the daemon's service, again; nothing new is started until then",
     Cause.LEASE_LOST: "a machine was lost, or its memory or network: its work is done again by itself",
+    Cause.NO_PROGRESS: "look whether ffmpeg is stopped there and whether disk and network answer; else end the run in the Dagster UI, "
+    "then heaters retry VIDEO",
     Cause.FAILING_STARTS: "mend what stands in the brackets; one run is tried every five minutes, and then all",
     Cause.YTDLP: "make update-ytdlp",
     Cause.DATABASE_SIZE: "docs/operate/troubleshoot.md says what to do",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Unit: TypeAlias = Literal["frames", "bytes", "seconds", "clips"]
+
+#: People are told that a stage stands still when it has not got further for this long. Shorter silences are ordinary: a file is hashed,
+#: the end of a file is written.
+STILL_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +19,8 @@ class Progress:
 
     stage: what is being done, in a word ("proxy"). done, total: in `unit`; total is None when nobody knows it.
     elapsed_seconds: wall time since the work began. `done` may pass `total`: container durations are estimates.
-    part: what of it is worked on now, in words ("piece 3 of 10").
+    part: what of it is worked on now, in words ("piece 3 of 10"). is_waiting: it waits for its turn, so that it cannot get further.
+    still_seconds: for how long the figures have not changed, where they are read back; 0 while it waits.
     """
 
     stage: str
@@ -24,6 +29,8 @@ class Progress:
     unit: Unit
     elapsed_seconds: float
     part: str = ""
+    is_waiting: bool = False
+    still_seconds: float = field(default=0.0, compare=False)
 
     @property
     def fraction(self) -> float | None:
@@ -69,15 +76,23 @@ _WORDS = {
     "joined_proxy": "joining the pieces of the proxy",
     "scene_scores": "looking for cuts",
     "gold_master": "making the gold master",
+    "exports": "exporting clips",
+    "keyframes": "making keyframes",
+    "embeddings": "computing embeddings",
 }
 
 
 def in_words(progress: Progress) -> str:
     """For people who wait: `making the proxy: 42 %, about 3 min left`, with what is known."""
     words = ", ".join(filter(None, (_WORDS.get(progress.stage, progress.stage.replace("_", " ")), progress.part)))
+    if progress.is_waiting:
+        return words
+    stands = progress.still_seconds >= STILL_SECONDS
+    left = f", no progress for {duration(progress.still_seconds)}" if stands else ""
     if progress.fraction is None:
-        return f"{words}: {progress.done / 1e6:.0f} MB so far" if progress.unit == "bytes" else words
-    left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
+        return f"{words}: {progress.done / 1e6:.0f} MB so far{left}" if progress.unit == "bytes" else f"{words}{left}"
+    if not stands and progress.seconds_left is not None:
+        left = f", about {duration(progress.seconds_left)} left"
     return f"{words}: {int(100 * progress.fraction)} %{left}"
 
 

@@ -197,7 +197,8 @@ def run(
 ) -> Finished:
     """Run `profile` on `source`. Each output has a target: a file to write, or a function that reads the pipe that ffmpeg writes to.
 
-    report: gets finished seconds, out of total_seconds, twice a second, in this thread. called: the name of the source in messages.
+    report: gets finished seconds, out of total_seconds, at the beginning and twice a second, in this thread. called: the name of the
+    source in messages.
     picture: writes the data that is read instead of `source`. sound: writes the profile's sound; each has its own thread. frame_times:
     reads one line for each frame of the first output (`FrameTimes.read`). frame_rate: frames per second, to compute the progress from the
     number of frames where times cannot be used; 0: from times.
@@ -245,6 +246,8 @@ def run(
             for written, writer in ((seen, picture), (heard, sound)):
                 if written and writer:
                     child.start(writer, written.opened())
+            # A run that never gets further has told that it began.
+            report(Progress(profile.name, 0.0, total_seconds, "seconds", time.monotonic() - started))
             for seconds in _progress_seconds(progress.opened(), frame_rate):
                 report(Progress(profile.name, seconds, total_seconds, "seconds", time.monotonic() - started))
             code = process.wait()

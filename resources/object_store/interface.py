@@ -42,8 +42,8 @@ class ObjectStore(Protocol):
 
     def put_bytes(self, key: str, data: bytes, *, storage_class: str = "STANDARD") -> ObjectInfo: ...
 
-    def get_file(self, key: str, path: Path) -> None:
-        """Write the object to `path`, complete or not at all."""
+    def get_file(self, key: str, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
+        """Write the object to `path`, complete or not at all. `progress` gets (bytes so far, bytes in all)."""
         ...
 
     def get_bytes(self, key: str) -> bytes: ...

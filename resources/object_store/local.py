@@ -88,12 +88,12 @@ class LocalObjectStore:
         self._publish(key, len(data), fill)
         return ObjectInfo(key, len(data), "STANDARD", needs_restore=False)
 
-    def get_file(self, key: str, path: Path) -> None:
+    def get_file(self, key: str, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
         partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-        with self._opened(key) as source, disk_full_named(path, bytes_needed=os.fstat(source.fileno()).st_size):
+        with self._opened(key) as source, disk_full_named(path, bytes_needed=(byte_size := os.fstat(source.fileno()).st_size)):
             try:
                 with partial.open("xb") as file:
-                    _copy(source, file, None)
+                    _copy(source, file, None if progress is None else lambda done: progress(done, byte_size))
                 os.replace(partial, path)
             finally:
                 partial.unlink(missing_ok=True)

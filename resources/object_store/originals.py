@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -35,10 +36,11 @@ class Originals:
             self._kept = key, kept
             self._work.cache.put(sha256, kept)
 
-    def read(self, key: str, sha256: str | None) -> Path:
+    def read(self, key: str, sha256: str | None, *, progress: Callable[[int, int], None] | None = None) -> Path:
         """The path of the original: in place, already here, or fetched. Nobody may change the file, and it stays until another is read.
 
-        sha256: what the row knows of its bytes; without it the file is not kept for others. Raises the errors of ObjectStore, NoRoomError,
+        sha256: what the row knows of its bytes; without it the file is not kept for others. progress: of fetching; gets (bytes so far,
+        bytes in all). Raises the errors of ObjectStore, NoRoomError,
         and PermanentError when the store has another file.
         """
         path = self._objects.local_path(key)
@@ -49,11 +51,11 @@ class Originals:
             return self._kept[1]
         path = self._new_place(key)
         if sha256 is None:
-            self._objects.get_file(key, path)
+            self._objects.get_file(key, path, progress=progress)
         elif stored is None or not self._work.cache.taken(sha256, path):
             with self._work.cache.turn(sha256):
                 if stored is None or not self._work.cache.taken(sha256, path):
-                    self._fetch(key, sha256, path)
+                    self._fetch(key, sha256, path, progress)
         self._kept = key, path
         return path
 
@@ -66,8 +68,8 @@ class Originals:
         folder = self._folder.enter_context(self._work.attempt("original", bytes_needed=0))  # fetching asks for what it needs
         return folder / f"original{Path(key).suffix}"
 
-    def _fetch(self, key: str, sha256: str, path: Path) -> None:
-        self._objects.get_file(key, path)
+    def _fetch(self, key: str, sha256: str, path: Path, progress: Callable[[int, int], None] | None) -> None:
+        self._objects.get_file(key, path, progress=progress)
         if (found := file_sha256(path)) != sha256:
             raise PermanentError(
                 f"{key} in the store is not the file that was stored there: its SHA-256 is {found}, and should be {sha256}. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -98,8 +99,8 @@ class S3ObjectStore:
             send_whole(self.conditions, key, data, self._arguments(key, storage_class))
         return ObjectInfo(key, len(data), storage_class, needs_restore=storage_class in _COLD_CLASSES)
 
-    def get_file(self, key: str, path: Path) -> None:
-        _download(self._client, self.bucket, checked_key(key), path)
+    def get_file(self, key: str, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
+        _download(self._client, self.bucket, checked_key(key), path, progress)
 
     def get_bytes(self, key: str) -> bytes:
         checked_key(key)
@@ -324,15 +325,24 @@ def _transfer() -> Any:
     return TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
 
 
-def _download(client: Any, bucket: str, key: str, path: Path) -> None:
+def _download(client: Any, bucket: str, key: str, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     with store_errors(bucket, key):
         byte_size: int = client.head_object(Bucket=bucket, Key=key)["ContentLength"]
         check_room(path.parent, byte_size)
+        done, lock = 0, threading.Lock()
+
+        def more(byte_count: int) -> None:  # boto3 calls it from several threads, also when a part is fetched again
+            nonlocal done
+            with lock:
+                done += byte_count
+                if progress is not None:
+                    progress(done, byte_size)
+
         try:
             with disk_full_named(path, bytes_needed=byte_size):
                 with partial.open("xb") as file:
-                    client.download_fileobj(bucket, key, file, Config=_transfer())
+                    client.download_fileobj(bucket, key, file, Config=_transfer(), Callback=more)
                 check_fetched(client, bucket, key, partial)
                 os.replace(partial, path)
         finally:

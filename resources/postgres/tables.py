@@ -193,6 +193,8 @@ stage_progress = Table(
     Column("elapsed_seconds", Float, nullable=False),
     Column("part", Text, nullable=False, server_default=text("''"), comment="what of it is worked on now, in words"),
     _now("updated_at"),
+    Column("progressed_at", DateTime(timezone=True), comment="when the figures last changed; null while it waits for its turn"),
+    Column("host", Text, nullable=False, server_default=text("''"), comment="the machine on which it works"),
     comment="a stage that works now; true only while its process holds the lock of the stage",
     prefixes=["UNLOGGED"],
 )

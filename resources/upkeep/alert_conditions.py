@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
 from sqlalchemy import Connection, func, literal, select, text
@@ -10,6 +12,7 @@ from sqlalchemy import Connection, func, literal, select, text
 from heaters_dagster.domain.alerts import Cause, Condition, Look, OpenAlert, many_failures
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.failure_kinds import FailureKind, kind_of_failure
+from heaters_dagster.domain.progress import in_words
 from heaters_dagster.domain.run_tags import LOST_TAG
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.stages import (
@@ -30,6 +33,7 @@ from resources.postgres.database import Database
 from resources.postgres.failing_starts import load_failing_starts
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.server_figures import database_bytes, load_dagster_figures, open_dagster_tables
+from resources.postgres.stage_progress import StandingStage, standing_stages
 from resources.postgres.tables import clip_exports, clip_work, clips, source_videos
 
 #: Dagster's daemons report every 30 seconds.
@@ -53,6 +57,7 @@ def look(settings: Settings, database: Database, causes: Collection[Cause], know
         Cause.NO_ROOM: lambda: (_no_room(database), True),
         Cause.DAEMON: lambda: (_daemon(settings), True),
         Cause.LEASE_LOST: lambda: (_lost(settings), True),
+        Cause.NO_PROGRESS: lambda: (_standing(settings, database), True),
         Cause.FAILING_STARTS: lambda: (_failing_starts(settings), True),
         Cause.YTDLP: lambda: (_ytdlp(), True),
         Cause.DATABASE_SIZE: lambda: (_size(settings, database), True),
@@ -186,6 +191,23 @@ def _lost(settings: Settings) -> list[Condition]:
         tables.dispose()
     words = f"{counted(count, 'run has lost its process', 'runs have lost their process')} in the last {_LOST_LATELY}"
     return [Condition(Cause.LEASE_LOST, "", words)] if count else []
+
+
+def _standing(settings: Settings, database: Database) -> list[Condition]:
+    """Stages that work and do not get further. None is ended: an hour of silence proves no fault, and a person can tell the two apart."""
+    if not settings.alert_no_progress_minutes:
+        return []
+    with database.read() as connection:
+        found = standing_stages(connection, longer_than_seconds=60 * settings.alert_no_progress_minutes)
+    return [Condition(Cause.NO_PROGRESS, f"{one.asset}:{one.source_video_id}", _standing_words(one)) for one in found]
+
+
+def _standing_words(one: StandingStage) -> str:
+    on = f" on {one.host}" if one.host else ""
+    since = f"{one.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    how_far = in_words(replace(one.progress, elapsed_seconds=0.0, still_seconds=0.0))
+    of = f"source video {one.source_video_id}, {without_access(one.title)}"
+    return f"{of}: the stage {one.asset}{on} has made no progress since {since} ({how_far})"
 
 
 def _failing_starts(settings: Settings) -> list[Condition]:

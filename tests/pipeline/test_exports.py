@@ -563,7 +563,7 @@ class Remote(LocalObjectStore):
             self.read += len(data)
         return data
 
-    def get_file(self, key: str, path: Path) -> None:
+    def get_file(self, key: str, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
         raise AssertionError(f"{key} was fetched as a whole")
 
 

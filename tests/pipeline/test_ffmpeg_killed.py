@@ -28,6 +28,7 @@ from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews
+from tests.this_machine import child_processes, command_line
 
 pytestmark = pytest.mark.folder
 
@@ -45,8 +46,8 @@ def killing_one_ffmpeg(writes: Callable[[list[str]], bool]) -> Iterator[list[lis
 
     def watch() -> None:
         while not done.is_set() and not killed:
-            for child in _children():
-                command = _command(child)
+            for child in child_processes():
+                command = command_line(child)
                 if command and command[0] == str(ffmpeg_path()) and writes(command):
                     os.kill(child, signal.SIGKILL)
                     killed.append(command)
@@ -60,23 +61,6 @@ def killing_one_ffmpeg(writes: Callable[[list[str]], bool]) -> Iterator[list[lis
     finally:
         done.set()
         watcher.join()
-
-
-def _children() -> list[int]:
-    found = []
-    for task in Path("/proc/self/task").iterdir():
-        try:
-            found += [int(one) for one in (task / "children").read_text().split()]
-        except OSError:
-            continue  # a thread that has ended
-    return found
-
-
-def _command(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-    except OSError:
-        return []
 
 
 def test_killed_in_each_stage_it_is_tried_again_and_all_is_done(
