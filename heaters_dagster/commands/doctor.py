@@ -13,6 +13,7 @@ from heaters_dagster.commands.up.machines import check_shared
 from heaters_dagster.domain.errors import HeatersError, SettingsError
 from heaters_dagster.domain.run_queues import QUEUES
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import DETECTORS, REGISTRIES
 from heaters_dagster.settings import Settings, settings_that_look_wrong
 
@@ -33,7 +34,8 @@ class Finding:
 def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
     """Test everything; when one test fails, the others still run.
 
-    repair: remove the secrets that older versions left in records, then renew the signing key.
+    repair: count rows again whose stored counts are wrong; remove the secrets that older versions left in records, then renew the signing
+    key.
     """
     findings = [
         _finding("settings", False, lambda: ", ".join(f"{name}={value}" for name, value in settings.changed().items()) or "all by default"),
@@ -54,6 +56,7 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
         findings.append(_finding("sessions", True, lambda: _sessions(settings)))
         findings.append(_finding("connections", False, lambda: _connections(settings)))
         findings.append(_finding("sign-ins", False, lambda: _sign_ins(settings)))
+        findings.append(_finding("stored counts", True, lambda: _stored_counts(settings, repair=repair)))
         findings.append(_finding("secrets in records", True, lambda: _secrets(settings, repair=repair)))
     if all(finding.ok for finding in findings if finding.what in {"database", "object store"}):
         findings.append(_finding("stored data", True, lambda: _stored_data(settings)))
@@ -284,12 +287,30 @@ def _secrets(settings: Settings, *, repair: bool) -> str:
     )
 
 
+def _stored_counts(settings: Settings, *, repair: bool) -> str:
+    from resources.postgres import clip_counts, source_video_counts
+    from resources.upkeep.audit import wrong_counts
+
+    with _opened(settings) as database:
+        wrong = wrong_counts(database)
+        if not wrong:
+            return "they are the numbers of clips and source videos"
+        if not repair:
+            told = "; ".join(wrong)
+            raise OSError(f"{told}. heaters doctor --repair counts again; decisions of reviewers wait for as long as that takes")
+        clip_counts.recount(database)
+        source_video_counts.recount(database)
+        if left := wrong_counts(database):
+            raise OSError(f"they were counted again, and are still wrong: {'; '.join(left)}. Please report it")
+    return f"{counted(len(wrong), 'count was', 'counts were')} wrong, and all are counted again: {'; '.join(wrong)}"
+
+
 def _stored_data(settings: Settings) -> str:
     from resources.object_store.open import open_object_store
     from resources.upkeep.audit import audit
 
     with _opened(settings) as database:
-        problems = audit(database, open_object_store(settings))
+        problems = audit(database, open_object_store(settings), with_counts=False)
     if problems:
         raise OSError("; ".join(problems))
     return "clips cover their source videos, and every object has its row"

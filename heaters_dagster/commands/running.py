@@ -137,7 +137,12 @@ def migrate(
 @app.command(epilog=example("doctor --json"))
 def doctor(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Remove the secrets that older versions left in the database, and renew the signing key.")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Count again where stored counts are wrong; remove secrets that older versions left in the database, and then renew the "
+            "signing key. Without it nothing is changed.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -24,17 +24,16 @@ from resources.postgres.tables import clip_artifacts, clips, source_videos
 MOST_SAID = 100
 
 
-def audit(database: Database, objects: ObjectStore) -> list[str]:
+def audit(database: Database, objects: ObjectStore, *, with_counts: bool = True) -> list[str]:
     """What is wrong, one sentence each; empty when all is well. Of each kind it gives the first MOST_SAID and the number of others.
+
+    with_counts: also the stored counts, see `wrong_counts`.
 
     It needs no more memory for a million clips than for ten: Postgres compares the stored keys with those of the rows.
     """
     with database.begin() as connection:
-        said = [
-            *_capped(_coverage_problems(connection), "clips do not cover their source videos"),
-            *_capped(count_problems(connection), "counts are wrong"),
-            *_capped(video_count_problems(connection), "counts of source videos are wrong"),
-        ]
+        said = _capped(_coverage_problems(connection), "clips do not cover their source videos")
+    said += wrong_counts(database) if with_counts else []
     with database.begin() as connection:
         # List the objects first, then read the rows: objects that are stored in between are not in the list, and those in the list have
         # rows.
@@ -45,6 +44,15 @@ def audit(database: Database, objects: ObjectStore) -> list[str]:
             # A row may have been written after the list was made, so each object that seems lost is looked up once more.
             _list_stored(connection, objects)
         return [*said, *_lost(connection), *said_of_orphans]
+
+
+def wrong_counts(database: Database) -> list[str]:
+    """The stored counts of clips and source videos that are not the number of rows, one sentence each, as `audit` gives them."""
+    with database.begin() as connection:
+        return [
+            *_capped(count_problems(connection), "counts are wrong"),
+            *_capped(video_count_problems(connection), "counts of source videos are wrong"),
+        ]
 
 
 def coverage_problems(database: Database, source_video_id: int | None = None) -> list[str]:

@@ -11,9 +11,11 @@ from itertools import pairwise
 
 from sqlalchemy import func, select, text
 
+from heaters_dagster.commands import doctor
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
+from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_counts import count_problems, counts_by_state, counts_of_videos, recount, scope_of, within_scope
 from resources.postgres.clip_store import Clip, ClipStore, NewClip
@@ -207,6 +209,35 @@ def test_the_audit_names_counts_that_are_wrong_and_a_recount_mends_them(database
     ]
     recount(database)
     assert audit(database, object_store) == []
+
+
+def test_the_doctor_names_counts_that_are_wrong_and_its_repair_counts_again(database: Database, settings: Settings) -> None:
+    (clip, *_) = cut_video(database)
+
+    def told(*, repair: bool = False) -> tuple[bool, str]:
+        try:
+            return True, doctor._stored_counts(settings, repair=repair)
+        except OSError as error:
+            return False, str(error)
+
+    well = (True, "they are the numbers of clips and source videos")
+    assert told() == told(repair=True) == well
+    with database.begin() as connection:
+        connection.execute(text("set local session_replication_role = replica"))
+        connection.execute(text("update clips set state = 'review_skipped' where id = :id"), {"id": clip.id})
+        connection.execute(text("update source_videos set original_bytes = coalesce(original_bytes, 0) + 1"))
+    ok, found = told()
+    assert not ok
+    wrong, _, remedy = found.rpartition(". ")
+    assert remedy == "heaters doctor --repair counts again; decisions of reviewers wait for as long as that takes"
+    assert wrong.startswith(
+        f"source video {clip.source_video_id}: the stored number of clips in the state pending_review is 3, but there are 2; "
+    )
+    assert "the stored size of their originals is" in wrong
+    assert told() == (ok, found), "without --repair nothing is changed"
+    assert told(repair=True) == (True, f"5 counts were wrong, and all are counted again: {wrong}")
+    assert told() == well
+    assert problems(database) == []
 
 
 def test_no_clips_no_counts(database: Database) -> None:
