@@ -88,10 +88,16 @@ def host_name(text: str) -> str:
 
 
 def path(text: str) -> Path:
+    """A full path. A relative one would be another place in each working folder: data would seem to be lost."""
     try:
-        return Path(text).expanduser().resolve()
+        given = Path(text).expanduser()
     except RuntimeError as error:
         raise ValueError(f"{error}; write the full path of the folder") from None
+    if not given.is_absolute():
+        raise ValueError(
+            f"it is relative, so it would be another place in each working folder: write the full path, here {given.resolve()}"
+        )
+    return given.resolve()
 
 
 def address(text: str) -> str:

@@ -20,6 +20,8 @@ from heaters_dagster.settings import (
     settings_that_look_wrong,
 )
 
+_ELSEWHERE = "so it would be another place in each working folder: write the full path"
+
 
 @pytest.mark.parametrize("name", sorted(setting_names()))
 def test_every_setting_is_documented(name: str) -> None:
@@ -43,6 +45,10 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
         ({"HEATERS_DETECTOR_THRESHOLD": "5"}, "HEATERS_DETECTOR=learned: threshold 5 of learned: write a number above 0 and at most 1"),
         ({"HEATERS_DETECTOR_THRESHOLD": "2.5", "HEATERS_DETECTOR": "histogram"}, "above 0 and at most 2"),
         ({"HEATERS_HOME": "~no-such-user/heaters"}, "HEATERS_HOME='~no-such-user/heaters' cannot be used"),
+        ({"HEATERS_HOME": "data"}, f"HEATERS_HOME='data' cannot be used: it is relative, {_ELSEWHERE}, here {Path('data').resolve()}"),
+        ({"HEATERS_HOME": "../data"}, f"{_ELSEWHERE}, here {Path.cwd().parent / 'data'}"),
+        ({"HEATERS_NETWORKS": "networks"}, f"HEATERS_NETWORKS='networks' cannot be used: it is relative, {_ELSEWHERE}"),
+        ({"HEATERS_YTDLP_PLUGINS": "./plugins"}, f"HEATERS_YTDLP_PLUGINS='./plugins' cannot be used: it is relative, {_ELSEWHERE}"),
         ({"HEATERS_CODE_SERVER": "code"}, "HEATERS_CODE_SERVER='code' cannot be used: write host:port, for example code:4000"),
         ({"HEATERS_CODE_SERVER": "http://code:4000"}, "write host:port"),
         ({"HEATERS_MIGRATE": "later"}, "write true or false"),
@@ -64,6 +70,7 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
         ({"HEATERS_ALERT_MAIL": "ada@example.org, ben"}, "HEATERS_ALERT_MAIL cannot be used: write addresses like ada@example.org"),
         ({"HEATERS_ALERT_MAIL": "a@b\nBcc: c@d"}, "HEATERS_ALERT_MAIL cannot be used"),
         ({"HEATERS_SMTP_URL": "http://mail"}, "HEATERS_SMTP_URL cannot be used: write an address like smtp://"),
+        ({"HEATERS_ALERT_NO_PROGRESS_MINUTES": "-1"}, "write a number from 0 to 100000"),
         ({"HEATERS_ALERT_DAGSTER_GB": "0"}, "write a number from 0.001 to 100000"),
     ],
 )
