@@ -265,6 +265,7 @@ def test_the_services_take_a_video_to_an_exported_clip_and_end_when_told(
     row = videos.load(second.id)
     assert (row.state, row.attempts, row.error) == (SourceVideoState.PREPROCESSING, 0, None), containers.told("worker")
     assert not containers.is_well("worker")
+    assert "superuser" not in (containers.folder / "worker.log").read_text(), "root may run all of Heaters, and the worker takes JSON only"
     statuses = """
         select r.status from dagster.runs r join dagster.run_tags t on t.run_id = r.run_id
         where t.key = 'heaters/title' and t.value = 'long'

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from heaters_dagster import event_log
@@ -59,6 +60,7 @@ def _forked(kind: str, most: int, ready: Path) -> int:
 
 
 def _work(kind: str, most: int, listens: Path) -> None:
+    from celery.exceptions import SecurityWarning
     from celery.signals import worker_ready
 
     from resources.orchestrator.celery_worker import worker_app
@@ -66,6 +68,9 @@ def _work(kind: str, most: int, listens: Path) -> None:
     worker_ready.connect(lambda **_: listens.touch(), weak=False)
     settings = load_settings()
     event_log.set_up(settings, "run")
+    # For root, which may run all of Heaters, Celery warns in many lines at each start, because a message in another form than JSON
+    # could run what it says. This worker takes JSON only, and of it the id of a run.
+    warnings.filterwarnings("ignore", "(?s).*superuser privileges", SecurityWarning)
     worker_app(settings).worker_main(
         [
             "--quiet",
