@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from heaters_dagster import event_log
 from heaters_dagster.domain.errors import SettingsError
@@ -19,8 +20,20 @@ KEEP_ALIVE_SECONDS = 330
 GRACE_SECONDS = 5
 
 
-def main() -> int:
-    """Exit code: 0 when it was stopped, 2 when the settings cannot be used."""
+_HELP = """Usage: python -m review_app
+
+Serve the review app on HEATERS_REVIEW_HOST and HEATERS_REVIEW_PORT until it is stopped. It takes no arguments: docs/settings.md has all
+settings, docs/review-app.md says what it shows. heaters up starts it with everything else; heaters serve review is the same as this."""
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Exit code: 0 when it was stopped or has shown its help, 2 when the settings or arguments cannot be used."""
+    if {"-h", "--help"} & set(arguments):
+        print(_HELP)
+        return 0
+    if arguments:
+        print(f"python -m review_app takes no arguments, but got: {' '.join(arguments)}. Its help: --help", file=sys.stderr)
+        return 2
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -43,4 +56,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
