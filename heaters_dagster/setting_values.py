@@ -69,6 +69,15 @@ def check_threshold(detector: str, threshold: float | None) -> None:
             ) from None
 
 
+def high_threshold(detector: str, threshold: float | None) -> str | None:
+    """What is odd about a threshold that no score is above; None when it is lower."""
+    entry = None if threshold is None else DETECTORS.find(detector)
+    if entry is None or threshold is None or threshold < entry.most_threshold:
+        return None
+    default = f"(its default is {entry.default_threshold:g})"
+    return f"HEATERS_DETECTOR_THRESHOLD={threshold:g} is the highest score that {detector} can give, so hardly anything is cut {default}"
+
+
 def percentages(text: str) -> tuple[float, ...]:
     with suppress(ValueError):
         values = tuple(float(part) for part in text.split(","))

@@ -399,7 +399,9 @@ def settings_that_look_wrong(environment: Mapping[str, str] | None = None) -> li
         of_ours = name.startswith("HEATERS_") and not of_others
         if of_ours and name not in names and (near := get_close_matches(name, names, 1, 0.85)):
             told.append(f"{name} is no setting, so nobody reads it: is {near[0]} meant?")
-    key = Settings.from_environment(given).secret_key
+    settings = Settings.from_environment(given)
+    told += filter(None, [parse.high_threshold(settings.detector, settings.detector_threshold)])
+    key = settings.secret_key
     if key is not None and len(key) < LEAST_KEY:
         told.append(f"HEATERS_SECRET_KEY has {len(key)} of at least {LEAST_KEY} characters: who guesses it signs in as anybody")
     return told

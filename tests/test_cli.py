@@ -1009,13 +1009,29 @@ def test_a_source_video_is_cut_again_with_the_detector_that_is_named(heaters: He
         assert settings is not None
         return settings["detector"], settings["threshold"]
 
+    def said(line: str) -> str:
+        return " ".join(" ".join((heaters(line)[1], heaters.error)).split())
+
+    uncut = f"nothing was cut with the threshold 250 of content, whose default is 27; if it has cuts: heaters recut {video} --threshold 27"
+    hint = "Decisions that this has retired: heaters review undo brings them back."
     assert len(heaters.json(f"recut {video} --detector content --threshold 250")) == 1
+    assert f"source video {video}: {uncut}" in " ".join(heaters.error.split())
     assert cut_by() == ("content", 250.0)
+    assert heaters.json("status")[0]["warnings"] == [uncut]
+    assert f"Note: {uncut}" in said(f"status {video}")
+    listed = said("status")
+    assert f"Source video {video} has notes: heaters status {video} shows them." in listed, "the list names them, and repeats none"
+    assert "nothing was cut" not in listed
     assert "waiting" in heaters(f"recut {video} --min-clip-frames 5")[1]
+    assert "nothing was cut" not in heaters.error
+    assert "notes" not in said("status")
     assert cut_by() == ("content", 27.0)
+    assert hint not in said(f"recut {video} --force"), "there was no decision"
     heaters.json(f"review approve --video {video} --all")
     assert heaters(f"recut {video}")[0] == 1
     assert "To cut all the same: --force" in heaters.error
+    assert hint not in said(f"recut {video} --force --min-clip-frames 5"), "the cuts are the same, so the decisions stay"
+    assert hint in said(f"recut {video} --force --threshold 0.1")
     anew = heaters.json(f"recut {video} --force --threshold 0.1")
     assert len(anew) > 1
     assert {row["state"] for row in anew} == {"pending_review"}

@@ -94,6 +94,18 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:
     assert Settings.from_environment({"HEATERS_REVIEWER_FILE": str(empty)}).reviewer != "", "only secrets are read from files"
 
 
+@pytest.mark.parametrize(
+    ("detector", "threshold", "default"), [("transnetv2", "1", "0.35"), ("learned", "1.0", "0.5"), ("adaptive", "255", "3")]
+)
+def test_a_threshold_that_hardly_any_score_reaches_is_told_by_the_doctor(detector: str, threshold: str, default: str) -> None:
+    given = {"HEATERS_DETECTOR": detector, "HEATERS_DETECTOR_THRESHOLD": threshold}
+    assert settings_that_look_wrong(given) == [
+        f"HEATERS_DETECTOR_THRESHOLD={float(threshold):g} is the highest score that {detector} can give, so hardly anything is cut (its "
+        f"default is {default})"
+    ]
+    assert settings_that_look_wrong({**given, "HEATERS_DETECTOR_THRESHOLD": "0.99"}) == []
+
+
 def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_environment({"HEATERS_DATABASE_URL": "", "APP_ENV": " "}) == Settings.from_environment({})
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-#: Up to this many failures, `heaters retry` without arguments does not ask.
+#: Up to this many failures, `heaters retry` without arguments does not ask; so many source videos are named in one sentence.
 _MANY = 10
 
 
@@ -134,8 +134,11 @@ def status(
                 f"source video {row['id']}: {counted(count, 'approved clip is', 'approved clips are')} exported as soon as "
                 f"the gold master {when}"
             )
-        for warning in (*row["warnings"], *related_words.get(row["id"], ())):
-            terminal.warn(f"source video {row['id']}: {warning}")
+        for hint in related_words.get(row["id"], ()):
+            terminal.warn(f"source video {row['id']}: {hint}")
+    if noted := [row["id"] for row in rows if row["warnings"]]:
+        several = f"Source videos {', '.join(map(str, noted[:_MANY]))}{' and others' if len(noted) > _MANY else ''} have"
+        terminal.say(f"{several if len(noted) > 1 else f'Source video {noted[0]} has'} notes: heaters status {noted[0]} shows them.")
 
 
 @app.command(epilog=example("recut 3 --threshold 0.4"))
@@ -168,9 +171,13 @@ def recut(
     """
     from assets.virtual_clips import recut as recut_video
     from resources.object_store.open import open_object_store
+    from resources.postgres.clip_store import ClipStore
+    from resources.postgres.source_video_lists import SourceVideoLists
 
     settings = load_settings()
     with opened_database(settings) as database, terminal.bars() as report:
+        clips = ClipStore(database)
+        before = {clip.id for clip in clips.load_live(video)} if force and clips.review_has_begun(video) else set()
         made = recut_video(
             video,
             database=database,
@@ -184,12 +191,15 @@ def recut(
             report=report,
         )
         rows = [clip_row(clip) for clip in made]
+        uncut = SourceVideoLists(database).overview_of(video).uncut
     if as_json:
         terminal.show_json([{name: row[name] for name in CLIP_FIELDS} for row in rows])
     else:
         terminal.show_table("", CLIP_COLUMNS, rows)
-        if force:
+        if before - {clip.id for clip in made}:
             terminal.say("Decisions that this has retired: heaters review undo brings them back.")
+    if uncut is not None:
+        terminal.warn(f"source video {video}: {uncut}")
 
 
 @app.command(epilog=example('rename 3 "Harbour at night"'))
@@ -379,7 +389,7 @@ def _video_row(video: VideoOverview, failing: Mapping[Job, FailingStarts]) -> di
         "start_timecode": video.start_timecode,
         "reel": video.reel,
         "error": video.error,
-        "warnings": list(video.warnings),
+        "warnings": [*video.warnings, *filter(None, [video.uncut])],
         "clips": {str(state): count for state, count in video.clips.items()},
         "clip_summary": ", ".join(f"{count} {what}" for what, count in (*sorted(video.clips.items()), *video.beside.items())),
         "gold_master_filepath": video.gold_master_filepath,

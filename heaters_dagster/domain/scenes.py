@@ -95,6 +95,20 @@ def cut_settings(detector: Detector, *, threshold: float | None, min_clip_frames
     return CutSettings(detector.name, detector.checked_threshold(chosen), min_clip_frames)
 
 
+def nothing_cut(source_video_id: int, settings: CutSettings, detector: Detector | None) -> str | None:
+    """What people are told of a source video in which no cut was made, where a high threshold may be why; None where it is not.
+
+    detector: that of the settings; None when its package is gone.
+    """
+    if detector is None or settings.threshold <= detector.default_threshold:
+        return None
+    default = f"{detector.default_threshold:g}"
+    return (
+        f"nothing was cut with the threshold {settings.threshold:g} of {detector.name}, whose default is {default}; if it has cuts: "
+        f"heaters recut {source_video_id} --threshold {default}"
+    )
+
+
 def boundaries(scores: Scores, detector: Detector, threshold: float) -> tuple[Boundary, ...]:
     """Shot boundaries in order of frames, none at frame 0 and none after the end: a detector of another package may give such.
 

@@ -11,10 +11,12 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, union
 
 from heaters_dagster.domain.related import Related
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.scenes import CutSettings, nothing_cut
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import video_state_words
+from heaters_dagster.registries import DETECTORS
 from resources.postgres import clip_exports
 from resources.postgres.clip_counts import counts_of_videos
 from resources.postgres.clip_work import counts_beside
@@ -31,12 +33,12 @@ from resources.postgres.source_video_counts import counted_videos
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, is_there, video_of_row
 from resources.postgres.source_video_words import have_words
 from resources.postgres.stage_progress import ProgressByAsset, progress_of
-from resources.postgres.tables import source_videos
+from resources.postgres.tables import clips, source_videos
 
 _video = source_videos.c
 _PAGE = 1_000
 _OF_OTHER_TABLES = {
-    "clips", "beside", "progress", "site_waits", "quality", "related", "waits", "one_piece", "start_timecode", "reel",
+    "clips", "beside", "progress", "site_waits", "quality", "related", "waits", "one_piece", "start_timecode", "reel", "uncut",
 }  # fmt: skip
 
 
@@ -47,7 +49,7 @@ class ListedVideo:
     beside: what stages beside the others say -> of how many clips. progress: how far the stages are that work on it now.
     site_waits: until when its site is left alone and why, None when it may be asked. quality: see SourceFacts. facts: those of
     `brief_facts` only. related: others that are, or may be, the same video. waits: which stages wait for room on the disk.
-    one_piece: why its proxy is not made in pieces, None when no machine has found a reason.
+    one_piece: why its proxy is not made in pieces, None when no machine has found a reason. uncut: see `scenes.nothing_cut`.
     """
 
     video: SourceVideo
@@ -60,13 +62,15 @@ class ListedVideo:
     facts: SourceFacts = SourceFacts()
     related: tuple[Related, ...] = ()
     one_piece: str | None = None
+    uncut: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoOverview:
     """What a line about a source video shows; members as in SourceVideo.
 
-    clips, beside, progress, waits, site_waits, quality, related, one_piece: as in ListedVideo. start_timecode, reel: as in SourceFacts.
+    clips, beside, progress, waits, site_waits, quality, related, one_piece, uncut: as in ListedVideo. start_timecode, reel: as in
+    SourceFacts.
     """
 
     id: int
@@ -90,6 +94,7 @@ class VideoOverview:
     reel: str | None = None
     related: tuple[Related, ...]
     one_piece: str | None = None
+    uncut: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +136,12 @@ class SourceVideoLists:
             counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
             waits, qualities, facts = waits_of(connection, ids), qualities_of(connection, ids), brief_facts(connection, ids)
             related, room, whole = related_of(connection, ids), room_waits_of(connection, ids), one_piece_reasons(connection, ids)
+            uncut = _uncut(connection, counts)
         return [
             ListedVideo(
                 one, counts.get(one.id, {}), beside.get(one.id, {}), progress.get(one.id, {}), room.get(one.id, {}),
                 site_waits=waits.get(one.id), quality=qualities.get(one.id), facts=facts.get(one.id, SourceFacts()),
-                related=tuple(related.get(one.id, ())), one_piece=whole.get(one.id),
+                related=tuple(related.get(one.id, ())), one_piece=whole.get(one.id), uncut=uncut.get(one.id),
             )
             for one in videos
         ]  # fmt: skip
@@ -204,6 +210,7 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
     counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
     waits, qualities, room = waits_of(connection, ids), qualities_of(connection, ids), room_waits_of(connection, ids)
     related, whole, facts = related_of(connection, ids), one_piece_reasons(connection, ids), brief_facts(connection, ids)
+    uncut = _uncut(connection, counts)
     return [
         VideoOverview(
             **{**row._mapping, "state": SourceVideoState(row.state)},
@@ -217,9 +224,24 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
             reel=facts.get(row.id, SourceFacts()).reel,
             related=tuple(related.get(row.id, ())),
             one_piece=whole.get(row.id),
+            uncut=uncut.get(row.id),
         )
         for row in rows
     ]
+
+
+def _uncut(connection: Connection, counts: Mapping[int, Mapping[ClipState, int]]) -> dict[int, str]:
+    """Source video id -> what is said where it has one clip, which nobody has made by joining others."""
+    single = [source_video_id for source_video_id, clip_counts in counts.items() if sum(clip_counts.values()) == 1]
+    if not single:
+        return {}
+    query = select(_video.id, _video.scene_settings).join(clips, clips.c.source_video_id == _video.id)
+    query = query.where(among(_video.id, single), clips.c.is_live, clips.c.created_by_user_id.is_(None), _video.scene_settings.is_not(None))
+    found = {}
+    for source_video_id, settings in connection.execute(query):
+        cut_with = CutSettings.from_json(settings)
+        found[source_video_id] = nothing_cut(source_video_id, cut_with, DETECTORS.find(cut_with.detector))
+    return {source_video_id: words for source_video_id, words in found.items() if words is not None}
 
 
 def _beside(connection: Connection, ids: list[int]) -> dict[int, dict[str, int]]:

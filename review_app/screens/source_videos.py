@@ -224,7 +224,7 @@ def _facts(item: ListedVideo) -> None:
         st.error(views.plain(video.error), icon=":material/error:")
     if video.gold_master_error:
         st.warning(views.plain(f"Gold master: {video.gold_master_error}"), icon=":material/archive:")
-    for warning in video.warnings:
+    for warning in (*video.warnings, *filter(None, [item.uncut])):
         st.caption(f":material/info: {views.plain(warning)}")
 
 
