@@ -20,19 +20,20 @@ from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.timecode import SourceTime, frames_per_day
 from heaters_dagster.registries import CUT_LIST_FORMATS
-from heaters_dagster.settings import load_settings
+from heaters_dagster.settings import Settings, load_settings
 from resources.clips.cut_list_import import previewed
-from resources.clips.cut_list_writer import CutListChoices, gathered_cut_list
+from resources.clips.cut_list_writer import CutListChoices, gathered_cut_list, write_companion
 from resources.media.timecode_reader import tmcd_of
 from resources.media.timecode_track import add_timecode
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
-from resources.postgres.clip_store import ClipStore
+from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.source_video_store import SourceVideo
 from tests.media.test_timecode_reader import facts_of
-from tests.media_files import barcode_video, file_frame_hashes
+from tests.media_files import barcode_video, barcodes, file_frame_hashes, frame_times
 from tests.proxy_files import local_copy, make_proxy_file, stored_video
 
 CUTS = (7, 16)
@@ -94,6 +95,24 @@ def starts_read(text: str, form: str, rate: Fraction) -> list[int]:
     return [one.source_range.start_time.to_frames() for one in clips]
 
 
+def exported(
+    source: Path, start: str, counts: Fraction, database: Database, objects: ObjectStore, folder: Path
+) -> tuple[SourceVideo, SourceTime, list[str], list[Clip]]:
+    """`source` with this timecode as a source video with exported clips: it, its clock, the hashes of all its frames, and the clips."""
+    time = SourceFacts(start_timecode=start, timecode_rate=str(counts), reel="A001").source_time(None)
+    assert time is not None
+    assert add_timecode(source, time)
+    facts = facts_of(source)
+    assert (facts.start_timecode, Fraction(facts.timecode_rate or 0), facts.reel) == (start, counts, "A001")
+    proxy = folder / "timed.mp4"
+    proxy.write_bytes(make_proxy_file(source, folder / "proxy.mp4").read_bytes())
+    assert add_timecode(proxy, time)
+    video = stored_video(source, folder, database=database, objects=objects, cuts=CUTS, proxy=proxy)
+    FactsStore(database).put(video.id, facts, Origin.FILE)
+    assert len(export_due(video.id, database=database, objects=objects, work=WorkFolder(folder / "work")).made) == 3
+    return video, time, list(file_frame_hashes(proxy)), list(ClipStore(database).load_live(video.id))
+
+
 @pytest.mark.folder
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rate}-{case.start}-{case.counts or 'own'}".replace("/", "_"))
 def test_files_and_lists_of_each_rate_say_the_same_frames(
@@ -101,19 +120,8 @@ def test_files_and_lists_of_each_rate_say_the_same_frames(
 ) -> None:
     rate = Fraction(case.rate)
     source = barcode_video(tmp_path / "film.mov", frames=24, rate=rate, audio=case.late > 0, video_start_seconds=case.late, size=(64, 48))
-    time = SourceFacts(start_timecode=case.start, timecode_rate=str(case.clock_rate), reel="A001").source_time(None)
-    assert time is not None
-    assert add_timecode(source, time)
-    facts = facts_of(source)
-    assert (facts.start_timecode, Fraction(facts.timecode_rate or 0), facts.reel) == (case.start, case.clock_rate, "A001")
-    proxy = tmp_path / "timed.mp4"
-    proxy.write_bytes(make_proxy_file(source, tmp_path / "proxy.mp4").read_bytes())
-    assert add_timecode(proxy, time)
-    video = stored_video(source, tmp_path, database=database, objects=object_store, cuts=CUTS, proxy=proxy)
-    FactsStore(database).put(video.id, facts, Origin.FILE)
+    video, time, hashes, clips = exported(source, case.start, case.clock_rate, database, object_store, tmp_path)
     work = WorkFolder(tmp_path / "work")
-    assert len(export_due(video.id, database=database, objects=object_store, work=work).made) == 3
-    hashes, clips = list(file_frame_hashes(proxy)), ClipStore(database).load_live(video.id)
     for clip in clips:
         (export,) = ExportStore(database).of_clips([clip.id])[clip.id]
         manifest = ExportManifest.from_json(export.manifest)
@@ -157,3 +165,58 @@ def test_files_and_lists_of_each_rate_say_the_same_frames(
                 path.write_text(text)
                 read = previewed(video.id, path, database=database, objects=object_store, settings=load_settings())
                 assert (read.frames, read.notes) == (CUTS, ()), (kind, form)
+
+
+@pytest.mark.folder
+def test_a_variable_rate_keeps_its_frames_and_times_and_its_lists_count_at_a_constant_rate(
+    database: Database, object_store: ObjectStore, settings: Settings, tmp_path: Path
+) -> None:
+    """60, 20, 10 and 15 frames a second in turn, in sixtieths of a second: frame 7 comes 24 of them after the first one, and frame 16 56.
+
+    So they are 12 and 28 numbers later on a clock of 30, and 60 is the lowest rate at which each of these frames has a place of its own.
+    """
+    seconds = [sum((1, 3, 6, 4)[step % 4] for step in range(frame)) / 60 for frame in range(24)]
+    source = barcode_video(tmp_path / "film.mov", frames=24, times=seconds, size=(64, 48))
+    video, _, hashes, clips = exported(source, "10:00:00:25", Fraction(30), database, object_store, tmp_path)
+    in_files, in_lists = ["10:00:00:25", "10:00:01:07", "10:00:01:23"], ["10:00:00:50", "10:00:01:14", "10:00:01:46"]
+    counts = [2_160_050, 2_160_074, 2_160_106]  # ten hours have 2,160,000
+    for clip, start in zip(clips, in_files, strict=True):
+        (export,) = ExportStore(database).of_clips([clip.id])[clip.id]
+        manifest = ExportManifest.from_json(export.manifest)
+        path = local_copy(object_store, manifest.key, tmp_path)
+        assert list(file_frame_hashes(path)) == hashes[clip.start_frame : clip.end_frame]
+        assert frame_times(path) == pytest.approx([one - seconds[clip.start_frame] for one in seconds[clip.start_frame : clip.end_frame]])
+        carried = tmcd_of(path, 0.0)
+        assert carried is not None
+        assert (carried.time.start, carried.time.rate, carried.reel, manifest.first_timecode) == (start, 30, "A001", start)
+    rate = Fraction(60)
+    for kind in (MediaKind.ORIGINAL, MediaKind.PROXY, MediaKind.CLIPS):
+        choices = CutListChoices(media=kind, root="/media")
+        gathered = gathered_cut_list(video.id, choices, database=database, settings=load_settings(), objects=object_store)
+        (warning,) = gathered.warnings
+        assert warning.startswith("film has a variable frame rate: the list counts at the constant rate 60, and an editing program may")
+        assert (gathered.source.frame_rate, gathered.source.drop_frame) == (rate, False)
+        assert [gathered.source.written(count) for count in counts] == in_lists
+        for form in CUT_LIST_FORMATS.built_in:
+            (text,) = gathered.written(CUT_LIST_FORMATS.load(form)).texts
+            if form == "csv":
+                rows = list(csv.DictReader(io.StringIO(text)))
+                assert [row["start_timecode"] for row in rows] == in_lists, kind
+                assert [int(row["start_frame"]) for row in rows] == [0, *CUTS]
+            else:
+                assert starts_read(text, form, rate) == counts, (kind, form)
+            if form in ("edl", "fcpxml", "otio", "csv"):
+                path = tmp_path / f"{kind}.{form}"
+                path.write_text(text)
+                read = previewed(video.id, path, database=database, objects=object_store, settings=load_settings())
+                assert (read.frames, read.notes) == (CUTS, ()), (kind, form)
+    companion = tmp_path / "film_constant_rate.mp4"
+    assert write_companion(video.id, companion, database=database, settings=settings)
+    shown = barcodes(companion)
+    choices = CutListChoices(companion=str(companion))
+    gathered = gathered_cut_list(video.id, choices, database=database, settings=load_settings(), objects=object_store)
+    assert gathered.warnings == ()
+    for form in ("edl", "fcpxml", "otio", "fcp7xml"):
+        (text,) = gathered.written(CUT_LIST_FORMATS.load(form)).texts
+        assert starts_read(text, form, rate) == [0, 24, 56], form
+    assert [shown[place] for place in (0, 1, 2, 23, 24, 55, 56)] == [0, 1, 1, 6, 7, 15, 16]
