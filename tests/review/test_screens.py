@@ -46,6 +46,7 @@ from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 from tests import web_lists
 from tests.conftest import ASourceVideo, SomeClips
+from tests.pipeline_rows import cut_video, reviews
 from tests.streamlit_pages import button, labels, page, told
 from tests.web_server import WebServer
 
@@ -191,6 +192,19 @@ def test_why_a_download_waits_what_was_taken_and_why_a_long_video_goes_in_one_pi
     assert "the proxy is made in one piece, by one machine, because its edit list hides 2 frames" in said
     assert "UTC (1 minute): its site answers 429" in said
     assert "1080p of 2160p, 1080p: the best up to HEATERS_DOWNLOAD_MAX_HEIGHT=1080" in said
+
+
+def test_that_a_high_threshold_has_cut_nothing_is_said_where_it_has(desk: ReviewDesk) -> None:
+    high, default = ({"detector": "transnetv2", "threshold": threshold, "min_clip_frames": 12} for threshold in (1.0, 0.35))
+    (whole,), (of_one_shot,) = cut_video(desk.database, (0, 90)), cut_video(desk.database, (0, 90))
+    cut, joined = cut_video(desk.database), cut_video(desk.database, (0, 30, 90))
+    reviews(desk.database).remove_cut_point(joined[0].source_video_id, 30, reviewer="ada")
+    for clip, settings in ((whole, high), (of_one_shot, default), (cut[0], high), (joined[0], high)):
+        desk.videos.update(clip.source_video_id, scene_settings=settings)
+    said = told(page("videos", desk)).replace("\\", "")
+    remedy = f"whose default is 0.35; if it has cuts: heaters recut {whole.source_video_id} --threshold 0.35"
+    assert f"nothing was cut with the threshold 1 of transnetv2, {remedy}" in said
+    assert said.count("nothing was cut") == 1
 
 
 def test_the_menu_of_source_videos_finds_by_words_and_keeps_what_was_chosen(desk: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> None:
