@@ -26,7 +26,7 @@ import typer
 from dagster import DagsterInvariantViolationError
 from dagster_postgres.utils import DagsterPostgresException, retry_pg_connection_fn
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import func, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
@@ -39,6 +39,7 @@ from heaters_dagster.domain.bucket_rights import least_policy
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import frame_index_key, scenes_key
+from heaters_dagster.domain.progress import Progress, silent
 from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.review_queue import MAX_ID
@@ -65,6 +66,8 @@ from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.stage_progress import KeptProgress
+from resources.postgres.tables import stage_progress
 from resources.postgres.transcript_store import TranscriptStore
 from resources.upkeep.source_video_removal import rename_source_video
 from tests import web_lists
@@ -406,6 +409,21 @@ def test_status_says_what_waits_for_room(heaters: Heaters, database: Database, a
     told = heaters("status")[1]
     assert "waiting for a proxy; waits for room on the disk: needs 12 GB, 3 GB are free" in " ".join(told.split()), told
     assert heaters.json("status")[0]["waits"].startswith("waits for room on the disk: needs 12 GB, 3 GB are free; waits for room")
+
+
+def test_status_says_which_stage_stands_still(heaters: Heaters, video: int, database: Database) -> None:
+    told = Progress("exports", 3.0, 10.0, "clips", 60.0)
+    with database.stage_lock("exports", video), KeptProgress(database, video, "exports", silent).at_work() as report:
+        report(told)
+        heaters("status")
+        assert "no progress" not in heaters.error
+        assert heaters.json(f"status {video}")[0]["working"] == "exporting clips: 30 %, about 2 min left"
+        with database.begin() as connection:
+            connection.execute(stage_progress.update().values(progressed_at=func.now() - timedelta(minutes=65)))
+        heaters("status")
+        assert f"source video {video}: exporting clips: 30 %, no progress for 1 h 5 min" in " ".join(heaters.error.split())
+        (shown,) = heaters.json(f"status {video}")[0]["progress"].values()
+        assert (shown["is_waiting"], round(shown["still_seconds"] / 60)) == (False, 65)
 
 
 def test_status_says_why_a_long_video_goes_in_one_piece(heaters: Heaters, database: Database, a_source_video: ASourceVideo) -> None:

@@ -95,6 +95,7 @@ def status(
         shown = lists.overview(most=most)
         rows = [_row_in_words(one, failing) for one in shown]
         related_words = told_once({one.id: one.related for one in shown})
+        standing = {one.id: [in_words(told) for told in one.progress.values() if told.stands_still] for one in shown}
         counts = lists.counts()
         waiting = ClipStore(database).count_waiting_for_gold_master()
         unread = WatchedStore(database).problems(watched_names(settings))
@@ -134,8 +135,8 @@ def status(
                 f"source video {row['id']}: {counted(count, 'approved clip is', 'approved clips are')} exported as soon as "
                 f"the gold master {when}"
             )
-        for hint in related_words.get(row["id"], ()):
-            terminal.warn(f"source video {row['id']}: {hint}")
+        for warning in (*standing[row["id"]], *related_words.get(row["id"], ())):
+            terminal.warn(f"source video {row['id']}: {warning}")
     if noted := [row["id"] for row in rows if row["warnings"]]:
         several = f"Source videos {', '.join(map(str, noted[:_MANY]))}{' and others' if len(noted) > _MANY else ''} have"
         terminal.say(f"{several if len(noted) > 1 else f'Source video {noted[0]} has'} notes: heaters status {noted[0]} shows them.")

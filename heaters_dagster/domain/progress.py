@@ -49,6 +49,11 @@ class Progress:
             return None
         return max(0.0, self.total - self.done) / self.speed
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether people are told so."""
+        return self.still_seconds >= STILL_SECONDS
+
     def __str__(self) -> str:
         """`proxy 42 %, 3.1x real time, 12 s left`, with what is known."""
         stage = f"{self.stage} ({self.part})" if self.part else self.stage
@@ -87,11 +92,10 @@ def in_words(progress: Progress) -> str:
     words = ", ".join(filter(None, (_WORDS.get(progress.stage, progress.stage.replace("_", " ")), progress.part)))
     if progress.is_waiting:
         return words
-    stands = progress.still_seconds >= STILL_SECONDS
-    left = f", no progress for {duration(progress.still_seconds)}" if stands else ""
+    left = f", no progress for {duration(progress.still_seconds)}" if progress.stands_still else ""
     if progress.fraction is None:
         return f"{words}: {progress.done / 1e6:.0f} MB so far{left}" if progress.unit == "bytes" else f"{words}{left}"
-    if not stands and progress.seconds_left is not None:
+    if not progress.stands_still and progress.seconds_left is not None:
         left = f", about {duration(progress.seconds_left)} left"
     return f"{words}: {int(100 * progress.fraction)} %{left}"
 
