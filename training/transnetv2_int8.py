@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.models.scores.transnetv2_int8 import BATCH_FRAMES, Rounding, graph, scaled
-from resources.models.scores.transnetv2_openvino import Convolutions, compiled
+from resources.models.scores.transnetv2_int8 import Rounding, graph, scaled
+from resources.models.scores.transnetv2_openvino import BATCH_FRAMES, Convolutions, compiled
+from resources.models.scores.transnetv2_steady import SteadyStates
 from resources.models.scores.transnetv2_weights import load_arrays, weights_file
 from training.cut_fusion.films import film
 from training.cut_fusion.shots import FOLDS, load_sources
@@ -34,7 +35,7 @@ Values = dict[str, NDArray[np.float32]]
 def values_at_all_places(sources: Path) -> Values:
     """Place -> (channels, n) values that the exact network has there."""
     blocks, last = scaled(load_arrays(weights_file()), {})
-    network = compiled(graph(blocks, last, {}, watched=True), last)
+    network = compiled(graph(blocks, last, {}, watched=True), last, SteadyStates(blocks, {}))
     random = np.random.default_rng(SEED)
     found: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
     for fold in range(FOLDS):

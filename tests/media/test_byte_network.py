@@ -24,7 +24,8 @@ from resources.media.side_streams import ScorePass
 from resources.models.scores import transnetv2_ways
 from resources.models.scores.transnetv2 import TransNetV2Scores
 from resources.models.scores.transnetv2_int8 import Rounding, graph, scaled
-from resources.models.scores.transnetv2_openvino import Network, StreamingInt8, compiled, load_network
+from resources.models.scores.transnetv2_openvino import Convolutions, Network, StreamingInt8, compiled, load_network
+from resources.models.scores.transnetv2_steady import SteadyStates
 from resources.models.scores.transnetv2_weights import load_arrays, weights_file
 
 _SAMPLE = PROJECT_ROOT / "samples" / "tears_of_steel_battle.mp4"
@@ -98,9 +99,33 @@ def test_how_frames_come_changes_no_bit_of_a_score(frames: NDArray[np.uint8], ne
 
 
 @able
+def test_a_video_begins_as_if_its_first_frame_had_always_been_there(frames: NDArray[np.uint8], network: Network) -> None:
+    repeated, begun = Convolutions(network), Convolutions(network)
+    repeated.run(np.repeat(frames[:1], 100, axis=0))
+    begun.begin_with(network.steady.of(frames[0]))
+    (top, means), (our_top, our_means) = (one.run(frames[:130]) for one in (repeated, begun))
+    for theirs, ours in zip([top, *means], [our_top, *our_means], strict=True):
+        assert ours.shape[0] == 130
+        assert np.abs(ours - theirs).max() < 0.02 * np.abs(theirs).max()
+        np.testing.assert_array_equal(ours[2 * 48 :], theirs[2 * 48 :])
+
+
+@able
+def test_as_many_frames_are_computed_as_the_video_has_and_those_after_it_that_a_score_needs(
+    frames: NDArray[np.uint8], network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short clip from a phone must not cost as much as a full batch."""
+    seen: list[int] = []
+    run = Convolutions.run
+    monkeypatch.setattr(Convolutions, "run", lambda self, batch: (seen.append(len(batch)), run(self, batch))[1])
+    assert streamed(StreamingInt8(network), frames[:70], 32).shape == (70, 2)
+    assert seen == [128, 70 + 25 + 48 - 128]
+
+
+@able
 def test_the_graph_without_rounding_is_the_network_itself(frames: NDArray[np.uint8], exact: NDArray[np.float32]) -> None:
     blocks, last = scaled(load_arrays(weights_file()), Rounding.load().scales)
-    ours = streamed(StreamingInt8(compiled(graph(blocks, last, {}), last)), frames, 64)
+    ours = streamed(StreamingInt8(compiled(graph(blocks, last, {}), last, SteadyStates(blocks, {}))), frames, 64)
     # The first frames have repeated frames in reach here, where torch has zeros.
     np.testing.assert_allclose(ours[23:], exact[23:], atol=1e-4)
 

@@ -1,6 +1,6 @@
 """TransNetV2's convolutions as a graph of OpenVINO in 8-bit integers.
 
-A graph takes a batch of frames and what each convolution over time needs of the frames before, and gives the same for the next batch: so
+A graph takes any number of frames and what each convolution over time needs of the frames before, and gives the same for the next ones: so
 each frame is computed once, and the batches do not show in the scores. All sums are of integers, so every processor gives the same scores.
 
 What is rounded how was measured on made films (training/transnetv2_int8): `Rounding`, in a file beside this one.
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from openvino import Model, Node
 
 WIDTH, HEIGHT = 48, 27
-BATCH_FRAMES = 128
 #: A block gives its frames so much later than it takes them.
 LOOK_AHEAD = 8
 ROUNDING = Path(__file__).with_name("transnetv2_int8_1.npz")
@@ -32,6 +31,8 @@ ROUNDING = Path(__file__).with_name("transnetv2_int8_1.npz")
 COMPARISONS = 256
 _LAST_PICTURE = (3, 6)
 _TOP = 1024
+#: An end that lies behind every last frame.
+_ALL = np.iinfo(np.int64).max
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -107,10 +108,32 @@ def _gives(branch: Branch, scale: NDArray[np.float32]) -> Branch:
 def graph(blocks: Sequence[Sequence[Branch]], last: Arrays, greatest: Mapping[str, float], *, watched: bool = False) -> Model:
     """greatest empty: nothing is rounded. watched: with one more output for each place that could be, `at.PLACE`.
 
-    Inputs by friendly name: `pixels` (BATCH_FRAMES, 27, 48, 3) uint8 and states. Outputs: `top` (1, 1024, n, 1, 1), what the last pictures
-    add to the first full layer; `mean0` to `mean2` (1, c, n), the means of the stacks; and the states by the names of their inputs.
+    Inputs by friendly name: `pixels` (n, 27, 48, 3) uint8 and states (1, channels, frames, h, w). Outputs: `top` (1, 1024, n, 1, 1), what
+    the last pictures add to the first full layer; `mean0` to `mean2` (1, c, n), the means of the stacks; and the states by the names of
+    their inputs.
     """
     return _Graph(greatest, watched).built(blocks, last)
+
+
+def past_name(block: int, branch: int) -> str:
+    """The state of a convolution over time."""
+    return f"past{block}.{branch}"
+
+
+def short_name(stack: int) -> str:
+    """The state of a stack's short cut past its second block."""
+    return f"short{stack}"
+
+
+def seen_name(block: int, branch: int) -> str:
+    """The place between a branch's two convolutions."""
+    return f"seen{block}.{branch}"
+
+
+def rounded_weights(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """(levels -127..127, a factor for each channel that comes out)."""
+    factors = np.maximum(np.abs(weights).max((1, 2, 3, 4), keepdims=True), np.float32(1e-8)) / np.float32(127)
+    return np.rint(weights / factors).astype(np.int8), factors
 
 
 class _Graph:
@@ -122,50 +145,52 @@ class _Graph:
 
     def built(self, blocks: Sequence[Sequence[Branch]], last: Arrays) -> Model:
         ops = self._ops
-        pixels = self._input("pixels", (BATCH_FRAMES, HEIGHT, WIDTH, 3), self._openvino.Type.u8)
+        pixels = self._input("pixels", (-1, HEIGHT, WIDTH, 3), self._openvino.Type.u8)
         x = ops.convert(ops.unsqueeze(ops.transpose(pixels, np.array([3, 0, 1, 2])), np.int64(0)), self._openvino.Type.f32)
         for stack in range(STACKS):
             first = BLOCKS_OF_A_STACK * stack
-            inner = self._rounded(f"x{first + 1}", self._block(first, x, blocks[first]))
-            outer = self._rounded(f"sum{stack}", self._block(first + 1, inner, blocks[first + 1]))
+            inner = self._rounded(f"x{first + 1}", ops.concat(self._block(first, x, blocks[first]), 1))
+            outer = self._small(f"sum{stack}", self._block(first + 1, inner, blocks[first + 1]))
             small = self._pooled(inner)
-            _, channels, _, height, width = small.shape
-            rows = ops.concat([self._input(f"short{stack}", (1, channels, LOOK_AHEAD, height, width)), small], 2)
-            self._output(f"short{stack}", self._frames(rows, BATCH_FRAMES, BATCH_FRAMES + LOOK_AHEAD))
-            x = ops.add(self._pooled(outer), self._frames(rows, 0, BATCH_FRAMES))
+            rows = ops.concat([self._state(short_name(stack), small, LOOK_AHEAD), small], 2)
+            self._output(short_name(stack), self._frames(rows, begin=-LOOK_AHEAD))
+            x = ops.add(outer, self._frames(rows, end=-LOOK_AHEAD))
             self._output(f"mean{stack}", ops.reduce_mean(x, np.array([3, 4]), keep_dims=False))
         weights = last["fc1.weight"][:, COMPARISONS:].reshape(_TOP, *_LAST_PICTURE, -1).transpose(0, 3, 1, 2)
         self._output("top", self._convolved(self._rounded(f"x{len(blocks)}", x), weights[:, :, None]))
         return self._openvino.Model(self._outputs, self._inputs, "transnetv2")
 
-    def _block(self, number: int, x: Node, branches: Sequence[Branch]) -> Node:
-        """(1, c, n, h, w) -> (1, 4f, n, h, w), rectified, 8 frames behind."""
+    def _block(self, number: int, x: Node, branches: Sequence[Branch]) -> list[Node]:
+        """(1, c, n, h, w) -> of each branch (1, f, n, h, w), rectified, 8 frames behind."""
         ops = self._ops
         x = self._rounded(f"x{number}", x)
         given = []
         for place, branch in enumerate(branches):
-            name, held = f"seen{number}.{place}", branch.dilation + LOOK_AHEAD
+            name, held = seen_name(number, place), branch.dilation + LOOK_AHEAD
             seen = self._rounded(name, self._convolved(x, branch.over_picture, margin=1), signed=True)
-            _, channels, _, height, width = seen.shape
-            past = self._input(f"past{number}.{place}", (1, channels, held, height, width))
+            past = self._state(past_name(number, place), seen, held)
             rows = ops.concat([self._rounded(name, past, signed=True, watched=False), seen], 2)
-            self._output(f"past{number}.{place}", self._frames(rows, BATCH_FRAMES, BATCH_FRAMES + held))
-            used = self._frames(rows, 0, BATCH_FRAMES + 2 * branch.dilation)
+            self._output(past_name(number, place), self._frames(rows, begin=-held))
+            used = self._frames(rows, end=branch.dilation - LOOK_AHEAD)
             summed = self._convolved(used, branch.over_time, dilation=branch.dilation)
             given.append(ops.relu(ops.add(summed, ops.constant(branch.bias.reshape(1, -1, 1, 1, 1)))))
-        return ops.concat(given, 1)
+        return given
+
+    def _small(self, place: str, parts: list[Node]) -> Node:
+        """The parts put together after they are made smaller: so only a quarter of the values is copied."""
+        if self._watched:
+            self._output(f"at.{place}", self._ops.concat(parts, 1))
+        return self._ops.concat([self._pooled(self._rounded(place, part, watched=False)) for part in parts], 1)
 
     def _convolved(self, x: Node, weights: NDArray[np.float32], *, margin: int = 0, dilation: int = 1) -> Node:
         padding = [0, margin, margin]
         return self._ops.convolution(x, self._weights(weights), [1, 1, 1], padding, padding, [dilation, 1, 1])
 
     def _weights(self, weights: NDArray[np.float32]) -> Node:
-        """-127..127 times a factor for each channel that comes out."""
         ops = self._ops
         if not self._greatest:
             return ops.constant(np.ascontiguousarray(weights))
-        factors = np.maximum(np.abs(weights).max((1, 2, 3, 4), keepdims=True), np.float32(1e-8)) / np.float32(127)
-        levels = np.rint(weights / factors).astype(np.int8)
+        levels, factors = rounded_weights(weights)
         return ops.multiply(ops.convert(ops.constant(levels), self._openvino.Type.f32), ops.constant(factors))
 
     def _rounded(self, place: str, x: Node, *, signed: bool = False, watched: bool = True) -> Node:
@@ -181,10 +206,15 @@ class _Graph:
     def _pooled(self, x: Node) -> Node:
         return self._ops.avg_pool(x, [1, 2, 2], [0, 0, 0], [0, 0, 0], [1, 2, 2], True)
 
-    def _frames(self, rows: Node, begin: int, end: int) -> Node:
-        if (begin, end) == (0, rows.shape[2]):
+    def _frames(self, rows: Node, *, begin: int = 0, end: int = 0) -> Node:
+        """begin, end: below 0 counted from the last frame; 0: the first one, and the one after the last."""
+        if begin == end == 0:
             return rows
-        return self._ops.slice(rows, *(np.array([value]) for value in (begin, end, 1, 2)))
+        return self._ops.slice(rows, *(np.array([value]) for value in (begin, end or _ALL, 1, 2)))
+
+    def _state(self, name: str, like: Node, frames: int) -> Node:
+        _, channels, _, height, width = like.get_output_partial_shape(0)
+        return self._input(name, (1, channels.get_length(), frames, height.get_length(), width.get_length()))
 
     def _input(self, name: str, shape: tuple[int, ...], kind: Any = np.float32) -> Node:
         node = self._ops.parameter(list(shape), kind, name=name)

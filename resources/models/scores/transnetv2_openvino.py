@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.models.scores.quiet_openvino import openvino
-from resources.models.scores.transnetv2_int8 import BATCH_FRAMES, COMPARISONS, HEIGHT, LOOK_AHEAD, WIDTH, Rounding, graph, scaled
+from resources.models.scores.transnetv2_int8 import COMPARISONS, HEIGHT, LOOK_AHEAD, WIDTH, Rounding, graph, scaled
+from resources.models.scores.transnetv2_steady import Steady, SteadyStates
 from resources.models.scores.transnetv2_weights import BLOCKS_OF_A_STACK, STACKS, load_arrays, weights_file
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ _COMPARED = 50
 _LOOKS, _COLOURS = 128, 512
 #: As in the package, the first frame is repeated before the video, and the last one after it.
 _PADDING = 25
-#: Frames that a score needs of either side in the convolutions. As many more repeated frames take the place of the zeros before a window.
+#: Frames that a score needs of either side in the convolutions: repeated ones too, where the package has zeros before and after a window.
 _REACH = STACKS * BLOCKS_OF_A_STACK * LOOK_AHEAD
+#: More at once are not computed faster.
+BATCH_FRAMES = 128
 
 Rows = NDArray[np.float32]
 
@@ -37,21 +40,22 @@ class Network:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     last: Mapping[str, NDArray[np.float32]]
+    steady: SteadyStates
 
 
 def load_network() -> Network:
     """Raises ImportError without OpenVINO, ModelUnavailableError without the weights."""
     rounding = Rounding.load()
     blocks, last = scaled(load_arrays(weights_file()), rounding.scales)
-    return compiled(graph(blocks, last, rounding.greatest), last)
+    return compiled(graph(blocks, last, rounding.greatest), last, SteadyStates(blocks, rounding.greatest))
 
 
-def compiled(model: Model, last: Mapping[str, NDArray[np.float32]]) -> Network:
+def compiled(model: Model, last: Mapping[str, NDArray[np.float32]], steady: SteadyStates) -> Network:
     # float32 where nothing is rounded: bfloat16 is not much faster and is not there on every processor, so scores would differ.
     # Threads are not pinned to processors: ffmpeg, and other videos, run on the same ones.
     wanted = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
     inputs, outputs = ([node.get_friendly_name() for node in nodes] for nodes in (model.get_parameters(), model.get_results()))
-    return Network(openvino().Core().compile_model(model, "CPU", wanted), tuple(inputs), tuple(outputs), last)
+    return Network(openvino().Core().compile_model(model, "CPU", wanted), tuple(inputs), tuple(outputs), last, steady)
 
 
 class StreamingInt8:
@@ -59,23 +63,24 @@ class StreamingInt8:
 
     def __init__(self, network: Network) -> None:
         self._layers = network.last
+        self._steady = network.steady
         self._convolutions = Convolutions(network)
         self._waiting = np.zeros((0, HEIGHT, WIDTH, 3), np.uint8)
         self._last: NDArray[np.uint8] | None = None
-        self._pushed, self._answered = 0, -_PADDING
-        # What comes first is of frames before the repeated ones, or has such in reach.
-        self._means = [_Queue(without=(stack + 1) * BLOCKS_OF_A_STACK * LOOK_AHEAD + _REACH) for stack in range(STACKS)]
-        self._tops = _Queue(without=2 * _REACH)
+        self._pushed, self._answered = 0, 0
+        self._means = [_Queue() for _ in range(STACKS)]
+        self._tops = _Queue()
+        self._tops.leave_out(_REACH)
         self._looks, self._colours = _Queue(), _Queue()
-        self._looks.add(np.zeros((_COMPARED, _LOOKS), np.float32))
-        self._colours.add(np.zeros((_COMPARED, _COLOURS), np.float32))
+        # Before the repeated frames there is nothing to compare with.
+        self._looks.add(np.zeros((_COMPARED - _PADDING, _LOOKS), np.float32))
+        self._colours.add(np.zeros((_COMPARED - _PADDING, _COLOURS), np.float32))
 
     def push(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """frames: (n, 27, 48, 3) uint8 RGB, n >= 1. Returns the scores known by now, (m, 2), as `StreamingTransNetV2`."""
-        self._pushed += len(frames)
         if self._last is None:
-            frames = np.concatenate([np.repeat(frames[:1], _PADDING, axis=0), frames])
-            self._see(np.repeat(frames[:1], _REACH, axis=0))
+            self._begin(frames[0])
+        self._pushed += len(frames)
         self._last = frames[-1:].copy()
         self._colours.add(colour_histograms(frames))
         self._see(frames)
@@ -85,19 +90,27 @@ class StreamingInt8:
         """The scores of the frames that were held back."""
         if self._last is None:
             return np.zeros((0, 2), np.float32)
-        left = self._pushed - max(0, self._answered)
-        too_many = -(len(self._waiting) + _PADDING + _REACH) % BATCH_FRAMES
+        left = self._pushed - self._answered
         self._colours.add(colour_histograms(np.repeat(self._last, _PADDING, axis=0)))
-        self._see(np.repeat(self._last, _PADDING + _REACH + too_many, axis=0))
-        self._looks.drop_last(too_many)
+        self._see(np.repeat(self._last, _PADDING + _REACH, axis=0), all_of_them=True)
         for queue, size in ((self._looks, _LOOKS), (self._colours, _COLOURS)):
             queue.add(np.zeros((_COMPARED, size), np.float32))
         return self._answers()[:left]
 
-    def _see(self, frames: NDArray[np.uint8]) -> None:
-        """The convolutions, in batches of one size: frames wait for the others of their batch."""
+    def _begin(self, first: NDArray[np.uint8]) -> None:
+        """As if the first frame had always been there. A stack gives its frames so much later as its blocks look ahead."""
+        steady = self._steady.of(first)
+        self._convolutions.begin_with(steady)
+        self._colours.add(colour_histograms(np.repeat(first[None], _PADDING, axis=0)))
+        for stack, (queue, mean) in enumerate(zip(self._means, steady.means, strict=True)):
+            late = (stack + 1) * BLOCKS_OF_A_STACK * LOOK_AHEAD
+            queue.add(np.repeat(mean[None], max(0, _PADDING - late), axis=0))
+            queue.leave_out(max(0, late - _PADDING))
+
+    def _see(self, frames: NDArray[np.uint8], *, all_of_them: bool = False) -> None:
+        """The convolutions. Frames wait until a batch is full, except at the end of the video."""
         waiting = np.concatenate([self._waiting, frames])
-        while len(waiting) >= BATCH_FRAMES:
+        while len(waiting) >= (1 if all_of_them else BATCH_FRAMES):
             top, means = self._convolutions.run(waiting[:BATCH_FRAMES])
             waiting = waiting[BATCH_FRAMES:]
             self._tops.add(top)
@@ -109,7 +122,7 @@ class StreamingInt8:
         self._waiting = waiting.copy()
 
     def _answers(self) -> NDArray[np.float32]:
-        """Scores of the frames whose neighbours have all come, without those of the padding before the video."""
+        """Scores of the frames whose neighbours have all come."""
         count = min(len(self._looks) - 2 * _COMPARED, len(self._colours) - 2 * _COMPARED, len(self._tops))
         if count <= 0:
             return np.zeros((0, 2), np.float32)
@@ -120,9 +133,8 @@ class StreamingInt8:
         weights, bias = self._layers["fc1.weight"][:, :COMPARISONS], self._layers["fc1.bias"]
         x = np.maximum(np.concatenate(alike, 1) @ weights.T + bias + self._tops.take(count), 0)
         logits = np.concatenate([self._layer(head, x) for head in ("cls_layer1", "cls_layer2")], 1)
-        padding = max(0, -self._answered)
         self._answered += count
-        return np.asarray(1 / (1 + np.exp(-np.clip(logits[padding:], -80, 80))), np.float32)
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), np.float32)
 
     def _layer(self, name: str, x: Rows) -> Rows:
         return np.asarray(x @ self._layers[f"{name}.weight"].T + self._layers[f"{name}.bias"])
@@ -133,14 +145,20 @@ class Convolutions:
 
     def __init__(self, network: Network) -> None:
         self._request: Any = network.compiled.create_infer_request()
+        self._names = network.inputs
         self._outputs = {name: place for place, name in enumerate(network.outputs)}
         self._states = [(place, self._outputs[name]) for place, name in enumerate(network.inputs) if name in self._outputs]
         self._pixels = network.inputs.index("pixels")
         shapes = [list(network.compiled.inputs[place].shape) for place, _ in self._states]
         self._before, self._after = ([openvino().Tensor(np.zeros(shape, np.float32)) for shape in shapes] for _ in range(2))
 
+    def begin_with(self, steady: Steady) -> None:
+        """Without it the states are zeros."""
+        for (place, _), before in zip(self._states, self._before, strict=True):
+            before.data[...] = steady.states[self._names[place]]
+
     def run(self, frames: NDArray[np.uint8]) -> tuple[Rows, list[Rows]]:
-        """frames: BATCH_FRAMES of them. Returns (n, 1024) and, for each stack, (n, channels)."""
+        """frames: (n, 27, 48, 3), n >= 1. Returns (n, 1024) and, for each stack, (n, channels)."""
         request = self._request
         request.set_input_tensor(self._pixels, openvino().Tensor(np.ascontiguousarray(frames)))
         for (place, out), before, after in zip(self._states, self._before, self._after, strict=True):
@@ -158,10 +176,10 @@ class Convolutions:
 
 
 class _Queue:
-    """Rows that wait for rows that are computed later. without: how many rows are left out at the beginning."""
+    """Rows that wait for rows that are computed later."""
 
-    def __init__(self, *, without: int = 0) -> None:
-        self._without = without
+    def __init__(self) -> None:
+        self._without = 0
         self._rows: Rows = np.zeros((0, 0), np.float32)
 
     def __len__(self) -> int:
@@ -171,15 +189,16 @@ class _Queue:
         rows, self._without = rows[self._without :], max(0, self._without - len(rows))
         self._rows = np.concatenate([self._rows, rows]) if len(self._rows) else rows
 
+    def leave_out(self, count: int) -> None:
+        """The next rows that come."""
+        self._without += count
+
     def first(self, count: int) -> Rows:
         return self._rows[:count]
 
     def take(self, count: int) -> Rows:
         taken, self._rows = self._rows[:count], self._rows[count:].copy()
         return taken
-
-    def drop_last(self, count: int) -> None:
-        self._rows = self._rows[: len(self._rows) - count]
 
 
 def _likeness(queue: _Queue, count: int) -> Rows:
