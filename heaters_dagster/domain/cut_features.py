@@ -16,20 +16,28 @@ from numpy.typing import NDArray
 REACH = 32
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
-_PAIR_LAGS = 18
-_NEAR, _FAR = 4, 15
-_WINDOW = 5
-_GAPS = (2, 4, 8, 16)
-_GAP_WINDOW = 4
-_MIX_REACHES = (4, 8, 12)
-_AROUND = 12
+#: Frames on either side of f of which the least different pair counts, near by and further off, and the longest way between two of them.
+_NEAR, _FAR, _PAIR_LAGS = 4, 15, 18
 _HISTOGRAM_LAGS = 2 * _NEAR - 1
+#: Frames before f and from f on whose mean is compared.
+_WINDOW = 5
+#: The same with frames on either side of f left out, as many as a gradual transition may take, and the frames of these means.
+_GAPS, _GAP_WINDOW = (2, 4, 8, 16), 4
+#: Frames to either side of f of which it may be a mixture, as in the midst of a dissolve.
+_MIX_REACHES = (4, 8, 12)
+#: Frames on either side that say what is usual around f.
+_AROUND = 12
+#: Variance, in levels of 256, that noise may have: of pictures with less contrast the structure says nothing.
 _STRUCTURE_NOISE = 18.0
+#: Pixels of the picture at half its size, in rows and columns, by which motion may have moved what is seen.
 _SHIFTS = 3
+#: Levels of 256: a line of a bar varies by less along itself, and differs by less from the line at the edge.
 _BAR_ROUGHNESS, _BAR_STEP = 14.0, 8.0
+#: Rows of 27 and columns of 48 that two opposite bars may have together; more is a plain picture.
 _BAR_MOST_ROWS, _BAR_MOST_COLUMNS = 20, 36
-_BAR_WINDOW = 3
-_BAR_GAPS = (0, 6)
+#: Frames before f and from f on whose median depth of the bars is compared, and how many are left out on either side.
+_BAR_WINDOW, _BAR_GAPS = 3, (0, 6)
+#: A pixel has changed at f by more than so many levels and so many times what it changes beside f; a line of so many such pixels counts.
 _CHANGED, _CHANGED_OVER_USUAL, _CHANGED_LINE = 8.0, 1.5, 2
 
 Floats = NDArray[np.float32]

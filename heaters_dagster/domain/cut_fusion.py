@@ -20,20 +20,33 @@ from heaters_dagster.domain.true_runs import true_runs
 
 Floats = NDArray[np.float32]
 
+#: Score of the network from which a peak of the pictures is a hard place.
 _SUSPECTED = 0.02
+#: A frame is a peak when it jumps at least so much of the greatest jump of itself and the two frames beside it.
 _PEAK = 0.35
+#: Without the network a peak is a hard place when it jumps so many times as much as the frames near it, and so many levels of 256.
 _STANDS_OUT, _LEAST_JUMP = 1.6, 0.7
+#: The same of its structure, in which 0 is no change and 1 nothing in common.
 _STRUCTURE_STANDS_OUT, _LEAST_STRUCTURE_JUMP = 1.8, 0.08
+#: Scores of the network's two heads above which a frame is of a stretch.
 _STRETCH_CHANCE, _STRETCH_PART = 0.05, 0.2
 _STRETCH_GAP = 2
+#: A stretch of at most so many frames is cut at its greatest jump, a longer one in its middle.
 _SHORT_STRETCH = 6
+#: Hard places so many frames before and after a stretch, or a wipe, belong to it.
 _EDGE_BEFORE, _EDGE_AFTER = 1, 2
+#: From this chance on a hard place is the boundary of a longer stretch; less likely ones give way to its middle.
 _HARD_IN_STRETCH = 0.3
+#: What is less likely is no boundary, whatever the threshold.
 _LEAST_CHANCE = 0.02
 _END_FRAMES = 2
+#: Frames on either side that the features `across` and `unlike_across` leave out; for a stretch the first that leaves out all of it.
 _GAPS = (0, 2, 4, 8, 16)
+#: Bars come or go where these shares of height and width change. A box is a part of the picture below this share of it. Levels of 256 over
+#: four frames from which on a picture moves.
 _BARS, _BOX, _MOVES = 0.04, 0.6, 0.3
-#: Of cuts in made films at which bars come or go too, 2 % look like that, and 59 % of the bars that come or go alone.
+#: Inside of bars: the jump over the usual one, how unlike the pictures are, and the sum (log odds) that such a place gets. Of cuts in made
+#: films at which bars come or go too, 2 % look like that, and 59 % of the bars that come or go alone.
 _AS_USUAL, _ALIKE, _NO_CUT = 1.5, 0.1, -4.0
 _ARRAYS = ("feature", "threshold", "left", "right", "value")
 

@@ -20,13 +20,19 @@ from heaters_dagster.domain.fades import fade_at, fades, shows_nothing, whole_ra
 #: The numbers in the column are places in this list, from 1.
 KINDS = (CutKind.HARD, CutKind.DISSOLVE, CutKind.FADE, CutKind.WIPE, CutKind.JUMP)
 
+#: Scores of the second and the first head at which the run around a boundary is measured.
 _PART_LEVELS, _CHANCE_LEVELS = (0.1, 0.3, 0.5, 0.8), (0.05, 0.3)
+#: The run whose ends the models move, and the wider one whose pictures are looked at.
 _BASE, _WIDE = "part_0.5", "part_0.3"
+#: Frames before and after a boundary among which the one with the highest score is: the run that has it is the boundary's.
 _NEAR_BEFORE, _NEAR_AFTER = 3, 2
+#: So many frames from a run a picture is one outside of it.
 _BESIDE = 3
-_GRADUAL_RUN = 4
-_PART = 0.3
+#: Where only the second head is known: the score of a run, and how many frames it has at least when it is a gradual transition.
+_PART, _GRADUAL_RUN = 0.3, 4
+#: Frames on either side of a boundary in which a run is looked for.
 _LONGEST = 1500
+#: After the last frame of every video.
 _NO_END = 1 << 40
 
 

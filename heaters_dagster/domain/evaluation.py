@@ -27,10 +27,13 @@ from heaters_dagster.domain.words import counted
 
 #: With fewer reviewed cuts a better threshold may be luck.
 FEW_CUTS = 100
+#: Of the confidences from 0 to 1.
 _BINS = 10
-_STEPS = range(-8, 9)
-_STEPS_PER_DOUBLE = 4
+#: Of the sweep, from a quarter of the threshold to four times of it.
+_STEPS, _STEPS_PER_DOUBLE = range(-8, 9), 4
+#: The score of a place is the greatest of the frames so near to it.
 _NEAR_FRAMES = 3
+#: Places worth another look that are kept, for each reason.
 _MOST_PLACES = 50
 #: Of a score of 0 from the threshold, as a logarithm; a number, because JSON has no infinity.
 _FARTHEST = 50.0
@@ -194,7 +197,11 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class VideoEvaluation:
-    """One source video. sweep: threshold -> sums."""
+    """One source video. sweep: threshold -> sums. sure: (confidence, whether it is a true cut) of each detection that has a confidence.
+
+    confidences: of the clips whose frames reviewers have judged, in order. corrections: (first, last) of these clips, as places in
+    `confidences`, between or in which something was corrected. corrections_without_decision: see `ReviewedVideo`.
+    """
 
     id: int
     title: str
@@ -317,7 +324,11 @@ class VideoLine:
 
 @dataclass(slots=True)
 class Evaluation:
-    """Sums over the source videos that were added."""
+    """Sums over the source videos that were added.
+
+    sweep: threshold -> sums. bins: (detections, how many of them are true cuts, sum of their confidences), for each tenth of confidence.
+    without_scores: source videos that could not be evaluated, because no scores of the detector are stored.
+    """
 
     subject: Subject
     videos: list[VideoLine] = field(default_factory=list)
