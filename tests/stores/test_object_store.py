@@ -186,6 +186,18 @@ def test_a_prefix_cannot_leave_the_store(store, prefix):
         list(store.list(prefix))
 
 
+def test_progress_of_fetching_counts_up_to_the_size(store, tmp_path):
+    size = 3 << 20
+    (tmp_path / "in").write_bytes(b"x" * size)
+    store.put_file(KEY, tmp_path / "in")
+    seen = []
+    store.get_file(KEY, tmp_path / "out", progress=lambda *told: seen.append(told))
+    assert seen == sorted(seen)
+    assert seen[-1] == (size, size)
+    assert {whole for _, whole in seen} == {size}
+    assert (tmp_path / "out").stat().st_size == size
+
+
 def test_progress_counts_up_to_the_size(store, tmp_path):
     (tmp_path / "in").write_bytes(bytes(3_000_000))
     seen: list[int] = []
