@@ -56,8 +56,12 @@ BASE = "base_sum"
 FLASH = "flash"
 #: The column that has, in the middle of what looks like a wipe of a straight edge, how many frames it takes; 0 elsewhere.
 WIPE = "wipe"
+#: The column that is 1 at the first frame of a page that is turned; 0 elsewhere.
+PAGE = "page"
 #: How sure a cut is that only the pictures show.
-_SEEN_WIPE = 0.85
+_SEEN_WIPE, _SEEN_PAGE = 0.85, 0.85
+#: What is found so near a page that is turned, which stands before and after it, is that.
+_BESIDE_PAGE = 2
 
 
 class Model(Protocol):
@@ -281,6 +285,14 @@ def wipe_ranges(features: Features) -> dict[int, tuple[int, int]]:
     return {middle: (first, last) for middle, (first, last) in ranges.items() if not flashes[max(0, first - 2) : last + 3].any()}
 
 
+def turned_pages(features: Features) -> list[int]:
+    """The first frames of pages that are turned, but for the ends of the video: nothing tells there whether a page stands."""
+    if PAGE not in features.names:
+        return []
+    frames = np.flatnonzero(features[PAGE])
+    return [frame for frame in frames.tolist() if _END_FRAMES < frame < len(features.chance) - _END_FRAMES]
+
+
 def fused(features: Features, hard: Model, gradual: Model) -> Floats:
     """(n,): at a frame where a shot begins how sure that is, 0..1; else 0. One boundary for one transition."""
     features = without_flashes(features)
@@ -310,6 +322,11 @@ def fused(features: Features, hard: Model, gradual: Model) -> Floats:
         if column[taken].max(initial=0) < _SEEN_WIPE / 2:
             column[taken] = 0
             column[middle] = _SEEN_WIPE
+    for frame in turned_pages(features):
+        beside = slice(max(0, frame - _BESIDE_PAGE), frame + _BESIDE_PAGE + 1)
+        sure = max(_SEEN_PAGE, float(column[beside].max()))
+        column[beside] = 0
+        column[frame] = sure
     return one_for_each_fade(column, features["contrast"])
 
 

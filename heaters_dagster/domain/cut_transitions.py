@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.cut_fusion import Features, Floats, Places, Trees, network_features, wipe_ranges, without_flashes
+from heaters_dagster.domain.cut_fusion import Features, Floats, Places, Trees, network_features, turned_pages, wipe_ranges, without_flashes
 from heaters_dagster.domain.cut_kinds import SUDDEN_KINDS, CutKind, Transition
 from heaters_dagster.domain.fades import fade_at, fades, shows_nothing, whole_range
 
@@ -67,9 +67,12 @@ def transitions_at(features: Features, frames: NDArray[np.int_], confidences: Fl
     kinds = [KINDS[int(place)] for place in sums.argmax(1)]
     ends = zip(frames - before, np.minimum(frames + after, len(features.chance)) - 1, strict=True)
     contrast = features["contrast"]
-    seen, wiped = fades(contrast), wipe_ranges(features)
+    seen, wiped, turned = fades(contrast), wipe_ranges(features), set(turned_pages(features))
     found = []
     for place, (kind, frame, (first, last)) in enumerate(zip(kinds, map(int, frames), ends, strict=True)):
+        if frame in turned:
+            found.append(Transition(CutKind.HARD))
+            continue
         fade = fade_at(frame, seen)
         if fade is None and kind in SUDDEN_KINDS and frame not in wiped:
             found.append(Transition(kind))

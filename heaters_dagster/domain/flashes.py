@@ -36,6 +36,10 @@ _GOES_ON = ((0.5, 0.7), (0.25, 0.3))
 _KEEPS_CONTRAST = 0.5
 #: Flashes with at most so many frames between them are one strobe.
 _BETWEEN = 8
+#: Where nothing moves for so many frames, a plain page of at least so many that shows something is one of slides, and no flash.
+_STANDS, _LEAST_PAGE = 4, 3
+#: Levels: a part that changes less does not move. Of the parts, so many may: somebody talks in a corner. Contrast of what shows something.
+_STILL, _MOVING, _SHOWS = 1.0, 0.4, 1.0
 #: Frames beside a flash to which a network's score of it reaches: before, after.
 _REACHES = (2, 1)
 #: So much of a jump between calm frames is a cut in the midst of flashes.
@@ -99,17 +103,18 @@ class Calmed:
         return bool(np.abs(steps).mean((1, 2)).max() < _DEPARTS - _ROUNDING)
 
     def _moved_on(self, frame: Frames, cells: list[Floats]) -> Frames:
-        """Keep a copy of the frame, which is no flash, as the last one. cells: of the frames up to it, with two before where there are."""
+        """Keep a copy of the frame, which is no flash, as the last one. cells: of the frames up to it, with some before where there are."""
         *before, own = cells[-3:]
         # Of two frames back the smaller one: what changes and comes back at once is no motion.
         self._motion = min((float(np.abs(own - one).mean()) for one in before), default=0.0)
-        self._cells_before = cells[-2:]
+        self._cells_before = cells[-_STANDS:]
         self._last = frame.copy(), own
         return self._last[0]
 
     def _goes_on_with(self, cells: Floats) -> bool:
         assert self._last is not None
-        return _goes_on(self._last[1], [held for _, held in self._held], cells)
+        held = [held for _, held in self._held]
+        return _goes_on(self._last[1], held, cells) and not _is_a_page(self._cells_before, held)
 
     def _mixtures(self, after: Frames) -> list[Frames]:
         """In the place of the held frames: with steps between them as small as those of a shot that moves."""
@@ -165,6 +170,18 @@ def _goes_on(before: Floats, flash: list[Floats], after: Floats) -> bool:
     apart = float(np.abs(after - before).mean())
     departs = min(float(np.abs(lit - side).mean()) for lit in flash for side in (before, after))
     return any(apart <= share * departs and _alike(one, other) >= least for share, least in _GOES_ON)
+
+
+def _is_a_page(before: list[Floats], held: list[Floats]) -> bool:
+    """Whether pictures stand still and the held ones among them are a plain page, with a word or a line on it."""
+    if len(before) < _STANDS or len(held) < _LEAST_PAGE or not (_stand_still(before) and _stand_still(held)):
+        return False
+    page, last = _clear(held[-1]), _clear(before[-1])
+    return bool((held[-1] @ _GREY).std() >= _SHOWS) and bool(page.std() < _PLAIN * last.std()) and _alike(page, last) < _LEAST_ALIKE
+
+
+def _stand_still(pictures: list[Floats]) -> bool:
+    return bool((np.abs(np.diff(pictures, axis=0)).max((0, 2)) > _STILL).mean() <= _MOVING)
 
 
 def _clear(cells: Floats) -> Floats:

@@ -102,3 +102,22 @@ def test_the_network_is_not_asked_within_a_strobe_but_at_a_cut_in_it() -> None:
     assert np.flatnonzero(told).tolist() == [*range(8, 25), *range(34, 38)]
     jump[19], structure[19] = 50, 0.9
     assert np.flatnonzero(speak_of_flashes(flashes, jump, structure) != told).tolist() == [17, 18, 19, 20]
+
+
+@pytest.mark.parametrize(("stood", "page", "is_flash"), [(12, 6, False), (12, 2, True), (2, 6, True)])
+def test_a_plain_page_between_pages_that_stand_is_no_flash(stood: int, page: int, is_flash: bool) -> None:
+    """A heading alone on a coloured page, between two pages of one design, at one frame a second."""
+    full = shot(1, 1)[0]
+    heading = np.full_like(full, 235)
+    heading[12:15, 12:30] = 90
+    frames = np.concatenate([np.repeat(one[None], times, axis=0) for one, times in ((full, stood), (heading, page), (full, 20))])
+    shown, flashes = calmed(frames)
+    assert flashes.any() == is_flash
+    if not is_flash:
+        np.testing.assert_array_equal(shown, frames)
+
+
+def test_light_on_a_picture_that_stands_is_a_flash() -> None:
+    frames = np.repeat(shot(1, 1), FRAMES, axis=0)
+    flashes = strobe(3, 6)
+    np.testing.assert_array_equal(calmed(lit(frames, flashes, WHITE))[1], flashes)

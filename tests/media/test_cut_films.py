@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from heaters_dagster.domain.cut_features import REACH, picture_features
-from heaters_dagster.domain.cut_fusion import FLASH, WIPE
+from heaters_dagster.domain.cut_fusion import FLASH, PAGE, WIPE
 from heaters_dagster.domain.detector import Boundary
 from heaters_dagster.domain.flashes import Calmed
 from resources.models.scores.learned import PictureFeatures
@@ -137,6 +137,6 @@ def test_features_are_the_same_however_the_frames_come(steps: tuple[int, ...]) -
         stream.feed(frames[at : at + steps[turn % len(steps)]])
         at, turn = at + steps[turn % len(steps)], turn + 1
     told, streamed = stream.finish()
-    assert told == (*names, FLASH, WIPE)
-    assert streamed[:, -2].sum() == flashes.sum()
-    np.testing.assert_allclose(streamed[:, :-2], expected.astype(np.float16).astype(np.float32), rtol=2e-3, atol=2e-3)
+    assert told == (*names, FLASH, WIPE, PAGE)
+    assert streamed[:, -3].sum() == flashes.sum()
+    np.testing.assert_allclose(streamed[:, :-3], expected.astype(np.float16).astype(np.float32), rtol=2e-3, atol=2e-3)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
+from numpy.typing import NDArray
 
 from heaters_dagster.domain import scenes
 from heaters_dagster.domain.cut_kinds import CutKind
@@ -63,6 +64,13 @@ def boundaries(shots: Sequence[Shot], graph: str) -> tuple[Boundary, ...]:
     )
     frames = np.frombuffer(made, np.uint8).reshape(-1, height, width, 3)
     assert len(frames) == FRAMES * len(shots)
+    return found_in(frames)
+
+
+def found_in(frames: NDArray[np.uint8]) -> tuple[Boundary, ...]:
+    """Of the learned detector. frames: as small as the network sees them."""
+    detector = DETECTORS.load("learned")
+    (stream,) = detector.open_streams(width=480, height=270)
     stream.feed(frames)
     return scenes.boundaries(stream.finish(), detector, detector.default_threshold)
 
@@ -161,3 +169,30 @@ def test_a_shot_that_fades_out_and_in_again_has_one_cut_in_the_dark(shot: Shot) 
 def test_a_cut_to_black_and_a_cut_out_of_it_stay_two() -> None:
     black = box(f"between(n,{AT},{AT + 30})")
     assert [found.frame for found in boundaries([BATTLE], f"[0]{black}")] == pytest.approx([AT, AT + 31], abs=1)
+
+
+def slide(rng: np.random.Generator, paper: int, ink: int, *, lines: int = 5) -> NDArray[np.uint8]:
+    """A page with a heading and lines of words, each as long as it comes; all pages have the same bar at the left."""
+    large = np.full((270, 480, 3), paper, np.float32)
+    large[:, :30] = (40, 90, 160)
+    for line in range(lines + 1):
+        top, height, end = (20, 26, 380) if line == 0 else (64 + 38 * (line - 1), 16, 460)
+        left, end = 50, int(rng.integers(180, end))
+        while left < end:
+            word = int(rng.integers(15, 70))
+            # Half of a word is letters, half what is between them.
+            large[top : top + height, left : left + word : 2] = ink
+            left += word + 10
+    return np.asarray(np.rint(large.reshape(27, 10, 48, 10, 3).mean((1, 3))), np.uint8)
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(245, 30), (25, 230)], ids=["light", "dark"])
+def test_slides_of_one_design_at_one_frame_a_second_are_cut_where_a_page_is_turned(paper: int, ink: int) -> None:
+    rng = np.random.default_rng(4)
+    stand = (30, 7, 12, 5, 9, 40, 6, 8, 25, 11)
+    pages = [np.repeat(slide(rng, paper, ink, lines=int(rng.integers(3, 6)))[None], frames, axis=0) for frames in stand]
+    line_appears = pages[5][20:, 25]
+    line_appears[:, 5:30] = (paper + ink) // 2
+    found = found_in(np.concatenate(pages))
+    assert [one.frame for one in found] == np.cumsum(stand)[:-1].tolist()
+    assert {one.transition and one.transition.kind for one in found} == {CutKind.HARD}

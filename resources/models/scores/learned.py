@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_features import REACH, picture_features
-from heaters_dagster.domain.cut_fusion import FLASH, WIPE, Doubted, Features, Model, Trees, calibrated, fused
+from heaters_dagster.domain.cut_fusion import FLASH, PAGE, WIPE, Doubted, Features, Model, Trees, calibrated, fused
 from heaters_dagster.domain.cut_transitions import KINDS, TransitionModels, as_column, transitions_at
 from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.flashes import Calmed
+from heaters_dagster.domain.pages import page_turns
 from heaters_dagster.domain.wipes import wipes
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
@@ -93,14 +94,17 @@ class PictureFeatures:
 
     def _compute(self, count: int) -> None:
         assert self._frames is not None
-        names, features = picture_features(self._frames[: count + 2 * REACH])
-        self._names = (*names, FLASH, WIPE)
-        lengths = np.zeros(count, np.float32)
-        for first, last in wipes(self._frames[: count + 2 * REACH]):
+        frames = self._frames[: count + 2 * REACH]
+        names, features = picture_features(frames)
+        self._names = (*names, FLASH, WIPE, PAGE)
+        lengths, pages = np.zeros(count, np.float32), np.zeros(len(frames), bool)
+        pages[page_turns(frames)] = True
+        for first, last in wipes(frames):
             middle = (first + last + 1) // 2 - REACH
             if 0 <= middle < count:
                 lengths[middle] = last - first + 1
-        self._kept += np.column_stack([features, self._flashes[:count], lengths]).astype(np.float16).tobytes()
+        columns = [features, self._flashes[:count], lengths, pages[REACH : REACH + count]]
+        self._kept += np.column_stack(columns).astype(np.float16).tobytes()
         self._frames, self._flashes = self._frames[count:].copy(), self._flashes[count:].copy()
 
 
