@@ -17,6 +17,8 @@ from resources.upkeep.evaluation import Evaluations, evaluate
 
 _MOST_VIDEOS = 10
 _MOST_PLACES = 10
+#: Of the thresholds of the sweep, below its plot.
+_THRESHOLDS_NAMED = 6
 
 
 class EvaluationConfig(dg.Config):
@@ -91,29 +93,37 @@ def evaluation_metadata(found: Evaluations, settings: Settings) -> Mapping[str, 
 
 def evaluation_plot(one: Evaluation) -> str:
     """The sweep, the reliability and the order of the queue side by side, as a picture in the text."""
+    return pictures.plot("evaluation", lambda figure: draw_evaluation(figure, one), height_inches=2.8)
 
-    def draw(figure: Any) -> None:
-        sweep, sure, queue = figure.subplots(1, 3)
-        rows = sorted(one.sweep.items())
-        thresholds = [at for at, _ in rows]
-        for name, colour in (("precision", "tab:blue"), ("recall", "tab:orange")):
-            values = [getattr(some, name) for _, some in rows]
-            sweep.plot(thresholds, [float("nan") if value is None else value for value in values], color=colour, label=name)
-        sweep.axvline(one.subject.threshold, color="tab:gray", linestyle="--", linewidth=0.8)
-        sweep.axvline(one.best, color="tab:gray", linestyle=":", linewidth=1.2)
-        sweep.set(xscale="log", ylim=(0, 1.02), xlabel=f"{one.subject.detector.name} (dashed: now, dotted: best)")
-        sweep.legend(loc="lower left", frameon=False, fontsize=8)
-        known = [(total / count, kept / count) for count, kept, total in one.bins if count]
-        sure.plot((0, 1), (0, 1), color="tab:gray", linestyle="--", linewidth=0.8)
-        sure.plot([place for place, _ in known], [share for _, share in known], color="tab:blue", marker="o", markersize=3)
-        sure.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share that were cuts")
-        found = [Early(0.0, 0.0, 0.0), *one.queue.found()]
-        queue.plot([at.share for at in found], [at.least_confident_first for at in found], color="tab:blue", label="least confident first")
-        queue.plot([at.share for at in found], [at.in_order for at in found], color="tab:orange", label="in order of time")
-        queue.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of the clips reviewed", ylabel="corrections found")
+
+def draw_evaluation(figure: Any, one: Evaluation) -> None:
+    """Draw the three plots of `evaluation_plot` into an empty figure."""
+    sweep, sure, queue = figure.subplots(1, 3)
+    rows = sorted(one.sweep.items())
+    thresholds = [at for at, _ in rows]
+    for name, colour in (("precision", "tab:blue"), ("recall", "tab:orange")):
+        values = [getattr(some, name) for _, some in rows]
+        sweep.plot(thresholds, [float("nan") if value is None else value for value in values], color=colour, label=name)
+    sweep.axvline(one.subject.threshold, color="tab:gray", linestyle="--", linewidth=0.8)
+    sweep.axvline(one.best, color="tab:gray", linestyle=":", linewidth=1.2)
+    sweep.set(xscale="log", ylim=(0, 1.02), xlabel=f"threshold of {one.subject.detector.name} (dashed: now, dotted: best)")
+    # Matplotlib would write 2 x 10^-1, 3 x 10^-1 and so on over one another.
+    named = thresholds[:: max(1, -(-len(thresholds) // _THRESHOLDS_NAMED))]
+    sweep.set_xticks(named, labels=[f"{at:.2g}" for at in named])
+    sweep.set_xticks([], minor=True)
+    sweep.legend(loc="lower left", frameon=False, fontsize=8)
+    known = [(total / count, kept / count) for count, kept, total in one.bins if count]
+    sure.plot((0, 1), (0, 1), color="tab:gray", linestyle="--", linewidth=0.8)
+    sure.plot([place for place, _ in known], [share for _, share in known], color="tab:blue", marker="o", markersize=3)
+    sure.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share that were cuts")
+    queue.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of the clips reviewed", ylabel="corrections found")
+    if found := one.queue.found():
+        early = [Early(0.0, 0.0, 0.0), *found]
+        queue.plot([at.share for at in early], [at.least_confident_first for at in early], color="tab:blue", label="least confident first")
+        queue.plot([at.share for at in early], [at.in_order for at in early], color="tab:orange", label="in order of time")
         queue.legend(loc="lower right", frameon=False, fontsize=8)
-
-    return pictures.plot("evaluation", draw, height_inches=2.8)
+    else:
+        queue.text(0.5, 0.5, "no clip needed a correction", ha="center", fontsize=8)
 
 
 def _table(heading: str, named: Mapping[str, Counts]) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import dagster as dg
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from assets.detector_evaluation import detector_evaluation
+from assets.detector_evaluation import detector_evaluation, draw_evaluation
+from heaters_dagster.domain.evaluation import Evaluation, Subject, evaluated
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.scenes import CutSettings, encoded
 from heaters_dagster.domain.states import SourceVideoState
@@ -19,6 +23,7 @@ from resources.orchestrator.dagster_resources import dagster_resources
 from resources.postgres.clip_store import ClipStore, NewClip
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
+from tests.domain.test_evaluation import PLAIN, scored, video
 from tests.pipeline_rows import reviews, video_in
 
 SETTINGS = CutSettings("content", 27.0, 2)
@@ -91,3 +96,22 @@ def test_another_detector_can_be_asked_for_and_one_without_scores_says_so(
 def test_without_any_review_it_says_that(settings: Settings, database: Database) -> None:
     shown = made(settings)
     assert "has a decision yet: review some, then ask again" in str(shown["conclusion"].value)
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.4, 3.0, 27.0])
+def test_the_thresholds_below_the_plot_can_be_read(threshold: float) -> None:
+    subject = Subject.of(replace(PLAIN, default_threshold=threshold), None)
+    known = Evaluation(subject)
+    known.add(evaluated(video([0, 100, 200]), scored(200, f100=2 * threshold), subject))
+    figure = Figure(figsize=(11, 2.8), dpi=100, layout="constrained")
+    draw_evaluation(figure, known)
+    FigureCanvasAgg(figure).draw()
+    sweep, _, queue = figure.axes
+    named = [label for label in sweep.get_xticklabels(which="both") if label.get_text()]
+    assert all(float(label.get_text()) == pytest.approx(at, rel=0.05) for label, at in zip(named, sweep.get_xticks(), strict=True))
+    boxes = [label.get_window_extent() for label in named]
+    assert len(boxes) >= 4
+    assert all(left.x1 + 4 < right.x0 for left, right in pairwise(boxes))
+    # Nothing was corrected: it says so, and names no lines that are not there.
+    assert [text.get_text() for text in queue.texts] == ["no clip needed a correction"]
+    assert queue.get_legend() is None
