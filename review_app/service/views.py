@@ -342,10 +342,12 @@ def _done(entry: HistoryEntry, known: Mapping[int, HistoryEntry]) -> str:
     words = action_words(entry.action)
     if entry.action is ReviewAction.RENAME:
         return f"{words}: {entry.details.get('title')} (was {entry.details.get('title_before')})"
+    if entry.action is ReviewAction.IMPORT_CUTS and (file := entry.details.get("file")):
+        return f"{words}: {file}"
     if entry.target_action_id is None:
         return words
     target = known.get(entry.target_action_id)
-    return f"{words}: {action_words(target.action)}" if target else words
+    return f"{words}: {_done(target, known)}" if target else words
 
 
 def _side(entry: HistoryEntry, side: str) -> str:

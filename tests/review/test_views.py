@@ -152,3 +152,15 @@ def test_an_undo_names_what_it_took_back() -> None:
 def test_a_message_names_states_as_the_pages_do() -> None:
     message = "clip 1 of Snow has no embedding: it is review_skipped"
     assert without_state_names(message) == "clip 1 of Snow has no embedding: it is skipped"
+
+
+def test_the_history_names_the_file_whose_cuts_were_imported_also_where_that_is_taken_back() -> None:
+    entry = an_entry(ReviewAction.IMPORT_CUTS, details={"file": "Reel <1>.edl", "format": "edl"})
+    undo = an_entry(ReviewAction.UNDO, id=8, target_action_id=7)
+    back, done = views.history_rows([undo, entry], reader="Ada")
+    assert (back.what, done.what) == (
+        "took back: imported the cuts of a list: Reel <1>.edl",
+        "imported the cuts of a list: Reel <1>.edl",
+    )
+    (unnamed,) = views.history_rows([replace(entry, details={})], reader="Ada")
+    assert unnamed.what == "imported the cuts of a list"
