@@ -61,7 +61,7 @@ class LearnedScores:
 
 
 class PictureFeatures:
-    """The features of all frames of a video without its flashes, computed in batches. It keeps them as float16: 118 bytes a frame."""
+    """The features of all frames of a video without its flashes, computed in batches. It keeps them as float16: 140 bytes a frame."""
 
     def __init__(self) -> None:
         self._calmed = Calmed()
