@@ -521,7 +521,15 @@ def test_a_file_without_transitions_can_be_asked_for_where_frames_are_left(heate
     heaters.json(f"cuts set {video} 40 --kind fade --first 24 --last 41")
     assert heaters(f"export {video}:2 --trim-transitions")[0] == 1
     assert f"clip {video}:2 has no frame outside of its transitions (dissolve of frames 16..23 and fade" in " ".join(heaters.error.split())
-    assert [one["profile"] for one in heaters.json(f"clips {video}")[1]["exports"]] == ["delivery_trimmed"], "nothing more was asked for"
+    heaters.json(f"review approve {video}:1")
+    assert heaters(f"export {video}:1 {video}:2 --trim-transitions")[0] == 1
+    assert " ".join(heaters.error.split()).endswith("Nothing was asked for, not of the other clips either")
+    heaters.json(f"cuts set {video} 20 --kind dissolve --first 0 --last 23")
+    assert heaters(f"export {video}:1 {video}:2 --trim-transitions")[0] == 1
+    said = " ".join(heaters.error.split())
+    assert f"clip {video}:1 has no frame outside" in said
+    assert said.endswith(f"heaters cuts set. So it is with {video}:2")
+    assert [one["profile"] for clip in heaters.json(f"clips {video}")[:2] for one in clip["exports"]] == ["delivery_trimmed"], "no more"
 
 
 def test_a_cut_outside_its_range_says_the_range(heaters: Heaters, video: int) -> None:

@@ -26,6 +26,7 @@ from heaters_dagster.commands.shared import (
 )
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import reference
+from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.domain.export_profile import FIRST_PROFILE
 from heaters_dagster.domain.trimming import without_transitions
 from heaters_dagster.domain.words import video_state_words
@@ -165,7 +166,15 @@ def export(
 
 
 def _check_frames_are_left(chosen: list[int], store: ClipStore) -> None:
-    """Raises PermanentError for the first clip that has no frame outside of its transitions, before anything is asked for."""
+    """Raises PermanentError where clips have no frame outside of their transitions, before anything is asked for."""
+    empty: dict[str, PermanentError] = {}
     for clip in store.load_many(chosen):
         ends = store.ends_with(clip)
-        without_transitions(clip.start_frame, clip.end_frame, begins=clip.transition, ends=ends, called=f"clip {clip.reference}")
+        try:
+            without_transitions(clip.start_frame, clip.end_frame, begins=clip.transition, ends=ends, called=f"clip {clip.reference}")
+        except PermanentError as error:
+            empty[clip.reference] = error
+    if empty:
+        others = f". So it is with {', '.join(list(empty)[1:])}" if len(empty) > 1 else ""
+        nothing = ". Nothing was asked for, not of the other clips either" if len(empty) < len(chosen) else ""
+        raise PermanentError(f"{next(iter(empty.values()))}{others}{nothing}")
