@@ -2,7 +2,8 @@
 
 The second head says of every frame whether it is part of a transition. Models that training/cut_fusion makes choose the kind and move the
 ends of that run to the first and the last frame of the transition. What they say is kept as one column: at each frame of a transition the
-number of its kind, so it is read back from the scores without the models.
+number of its kind, so it is read back from the scores without the models. Where a boundary is the first frame after its transition, the
+column has another number for it: what is trimmed would take that whole frame too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from heaters_dagster.domain.cut_fusion import Features, Floats, Places, Trees, n
 from heaters_dagster.domain.cut_kinds import SUDDEN_KINDS, CutKind, Transition
 from heaters_dagster.domain.fades import fade_at, fades, shows_nothing, whole_range
 
-#: The numbers in the column are places in this list, from 1.
+#: The numbers in the column are places in this list, from 1; of a boundary that lies behind its transition, from 1 behind the last one.
 KINDS = (CutKind.HARD, CutKind.DISSOLVE, CutKind.FADE, CutKind.WIPE, CutKind.JUMP)
 
 #: Scores of the second and the first head at which the run around a boundary is measured.
@@ -85,7 +86,7 @@ def transitions_at(features: Features, frames: NDArray[np.int_], confidences: Fl
         whole = whole_range(contrast, *told, room)
         if fade is not None or kind is CutKind.FADE or shows_nothing(contrast, *whole):
             kind, told = CutKind.FADE, whole
-        found.append(Transition(kind, *_limited(frame, *told, room)))
+        found.append(Transition(kind, *_limited(frame, *told, room, may_end_before=kind is CutKind.FADE)))
     return tuple(found)
 
 
@@ -99,6 +100,8 @@ def as_column(frames: NDArray[np.int_], confidences: Floats, transitions: Sequen
         frame, one = int(frames[place]), transitions[place]
         first, last = one.frames or (frame, frame)
         column[first : last + 1] = KINDS.index(one.kind) + 1
+        if last < frame:
+            column[frame] = KINDS.index(one.kind) + 1 + len(KINDS)
     return column
 
 
@@ -108,13 +111,17 @@ def from_column(column: Floats, frames: Sequence[int]) -> tuple[Transition | Non
     found: list[Transition | None] = []
     for place, frame in enumerate(frames):
         number = int(numbers[frame])
-        if not 1 <= number <= len(KINDS):
+        if not 1 <= number <= 2 * len(KINDS):
             found.append(None)
-        elif (kind := KINDS[number - 1]) in SUDDEN_KINDS:
+            continue
+        ends_before, place_of_kind = divmod(number - 1, len(KINDS))
+        kind = KINDS[place_of_kind]
+        if kind in SUDDEN_KINDS:
             found.append(Transition(kind))
-        else:
-            first, last = _run_around(numbers == number, frame)
-            found.append(Transition(kind, *_limited(frame, first, last, _halves(place, frames, first, last))))
+            continue
+        first, last = _run_around(numbers == place_of_kind + 1, frame - ends_before)
+        room = _halves(place, frames, first, last)
+        found.append(Transition(kind, *_limited(frame, first, last, room, may_end_before=bool(ends_before))))
     return tuple(found)
 
 
@@ -135,9 +142,12 @@ def told_by_the_network(part: Floats, frames: Sequence[int]) -> tuple[Transition
     return tuple(found)
 
 
-def _limited(frame: int, first: int, last: int, room: tuple[int, int]) -> tuple[int, int]:
-    """A range that has the boundary in it and stays in the room."""
-    return min(frame, max(first, room[0])), max(frame, min(last, room[1]))
+def _limited(frame: int, first: int, last: int, room: tuple[int, int], *, may_end_before: bool = False) -> tuple[int, int]:
+    """A range that stays in the room and has the boundary in it, or ends just before it: where black ends at once, the first frame of the
+    new shot is a whole picture.
+    """
+    begin, end = min(frame, max(first, room[0])), max(frame - 1, min(last, room[1]))
+    return begin, max(end, begin if may_end_before else frame)
 
 
 def _room(place: int, confidences: Floats, frames: NDArray[np.int_], kinds: Sequence[CutKind]) -> tuple[int, int]:

@@ -75,6 +75,24 @@ def test_a_range_always_has_its_boundary_and_ends_half_way_to_a_neighbour_that_i
     assert alone == Transition(CutKind.DISSOLVE, 50, 50)
 
 
+@pytest.mark.parametrize("black", [3, 8])
+def test_a_fade_out_to_black_that_ends_at_once_ends_before_the_first_whole_frame(black: int) -> None:
+    """What is trimmed by this range must not take a frame that shows the new shot alone."""
+    shots = np.random.default_rng(5).integers(0, 256, (2, 27, 48, 3)).astype(np.float32)
+    frames = np.repeat(shots[:1], REACH + 120 + REACH, axis=0)
+    begin, cut = REACH + 40, REACH + 52 + black
+    frames[begin : begin + 12] *= (1 - np.arange(1, 13, dtype=np.float32) / 13)[:, None, None, None]
+    frames[begin + 12 : cut] = 0
+    frames[cut:] = shots[1]
+    names, rows = picture_features(np.rint(frames).astype(np.uint8))
+    run = part((40, 52 + black))
+    of = Features(names, rows, run, run)
+    (found,) = told(of, [52 + black], CutKind.FADE)
+    assert found == Transition(CutKind.FADE, 40, 51 + black)
+    column = as_column(np.array([52 + black]), np.array([0.9], np.float32), [found], 120)
+    assert from_column(column.astype(np.float16).astype(np.float32), [52 + black]) == (found,)
+
+
 @pytest.mark.parametrize(
     "transitions",
     [
@@ -82,6 +100,8 @@ def test_a_range_always_has_its_boundary_and_ends_half_way_to_a_neighbour_that_i
         {40: Transition(CutKind.FADE, 30, 49), 60: Transition(CutKind.FADE, 50, 70)},
         {1: Transition(CutKind.WIPE, 0, 5), 118: Transition(CutKind.WIPE, 100, 119)},
         {50: Transition(CutKind.DISSOLVE, 50, 50), 51: Transition(CutKind.HARD)},
+        {50: Transition(CutKind.FADE, 40, 49), 51: Transition(CutKind.HARD)},
+        {40: Transition(CutKind.FADE, 30, 39), 60: Transition(CutKind.FADE, 50, 59), 80: Transition(CutKind.FADE, 70, 90)},
         {},
     ],
 )
