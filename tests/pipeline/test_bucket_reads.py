@@ -44,9 +44,9 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     counted: Counter[str] = Counter()
     fetch = S3ObjectStore.get_file
 
-    def counting(store: S3ObjectStore, key: str, path: Path) -> None:
+    def counting(store: S3ObjectStore, key: str, path: Path, **how: Any) -> None:
         counted[key] += 1
-        fetch(store, key, path)
+        fetch(store, key, path, **how)
 
     monkeypatch.setattr(S3ObjectStore, "get_file", counting)
     return counted
@@ -83,9 +83,9 @@ def test_what_a_run_has_at_hand_is_not_read_again(
     for name in ("get_bytes", "get_file"):
         method = getattr(S3ObjectStore, name)
 
-        def counting(store: S3ObjectStore, key: str, *rest: Any, method: Any = method) -> Any:
+        def counting(store: S3ObjectStore, key: str, *rest: Any, method: Any = method, **how: Any) -> Any:
             read[next((what for what in ("scenes", "looks") if what in key), key.partition("/")[0])] += 1
-            return method(store, key, *rest)
+            return method(store, key, *rest, **how)
 
         monkeypatch.setattr(S3ObjectStore, name, counting)
     assert process_due(settings).failures == []
@@ -114,8 +114,8 @@ def test_a_long_clip_is_read_about_once(settings: Settings, database: Database, 
     for name in ("get_range", "get_bytes", "get_file"):
         method = getattr(S3ObjectStore, name)
 
-        def counting(store: S3ObjectStore, key: str, *rest: Any, method: Any = method) -> Any:
-            data = method(store, key, *rest)
+        def counting(store: S3ObjectStore, key: str, *rest: Any, method: Any = method, **how: Any) -> Any:
+            data = method(store, key, *rest, **how)
             read[key.partition("/")[0]] += rest[0].stat().st_size if data is None else len(data)
             return data
 
