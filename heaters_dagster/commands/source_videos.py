@@ -49,8 +49,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-#: Up to this many failures, `heaters retry` without arguments does not ask; so many source videos are named in one sentence.
+#: Up to this many failures, `heaters retry` without arguments does not ask.
 _MANY = 10
+#: Source videos that one sentence names.
+_NAMED = 10
 
 
 @app.command(epilog=example("status 3"))
@@ -138,7 +140,7 @@ def status(
         for warning in (*standing[row["id"]], *related_words.get(row["id"], ())):
             terminal.warn(f"source video {row['id']}: {warning}")
     if noted := [row["id"] for row in rows if row["warnings"]]:
-        several = f"Source videos {', '.join(map(str, noted[:_MANY]))}{' and others' if len(noted) > _MANY else ''} have"
+        several = f"Source videos {', '.join(map(str, noted[:_NAMED]))}{' and others' if len(noted) > _NAMED else ''} have"
         terminal.say(f"{several if len(noted) > 1 else f'Source video {noted[0]} has'} notes: heaters status {noted[0]} shows them.")
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from resources.models.scores.quiet_openvino import openvino
 
 SMALLEST_BATCH_FRAMES = 32
-_BATCH_FRAMES = {"gpu": 256, "bytes": 128}
+_GPU_BATCH_FRAMES = 256
 #: Instructions that add up products of bytes without loss. Without them sums of two products are cut off at 16 bits, and scores are wrong.
 _BYTE_INSTRUCTIONS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 #: What the drivers of graphics cards make: NVIDIA's, NVIDIA's in Windows' Linux, AMD's.
@@ -57,11 +57,11 @@ def load_network(*, float32: bool = False, way: Way | None = None) -> OpenNetwor
     """float32: with PyTorch and without any rounding. way: None for that of this machine. Raises ModelUnavailableError."""
     way = way or chosen_way()
     if way is Way.BYTES and not float32:
-        from resources.models.scores.transnetv2_openvino import StreamingInt8
+        from resources.models.scores.transnetv2_openvino import BATCH_FRAMES, StreamingInt8
         from resources.models.scores.transnetv2_openvino import load_network as load_bytes
 
         network = load_bytes()
-        return lambda: (StreamingInt8(network), _BATCH_FRAMES[way])
+        return lambda: (StreamingInt8(network), BATCH_FRAMES)
     return _torch_network(way, float32=float32)
 
 
@@ -89,7 +89,7 @@ def _torch_network(way: Way, *, float32: bool) -> OpenNetwork:
 
     if way is Way.GPU:
         weights = load_weights(torch.device("cuda"), torch.float32)
-        return lambda: (StreamingTransNetV2(weights), _BATCH_FRAMES[way])
+        return lambda: (StreamingTransNetV2(weights), _GPU_BATCH_FRAMES)
     able = torch.cpu.get_capabilities()
     fast = any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     weights = load_weights(torch.device("cpu"), torch.bfloat16 if fast and not float32 else torch.float32)
