@@ -350,9 +350,10 @@ def scene_scores(side_streams: Sequence[SideStream]) -> Profile:
 
 def _raw_frames(side: SideStream) -> Output:
     return Output(
-        options={**EXACT_TIMES, "f": "rawvideo"},
+        options={**EXACT_TIMES, "f": "rawvideo", "flush_packets": 0},
         filters=(
-            Filter("scale", {"width": side.width, "height": side.height, "flags": side.scale_flags}),
+            # In one thread: several would each scale the lines around the border between them, which are many for pictures so small.
+            Filter("scale", {"width": side.width, "height": side.height, "flags": side.scale_flags, "threads": 1}),
             Filter("format", {"pix_fmts": side.pixel_format}),
         ),
     )

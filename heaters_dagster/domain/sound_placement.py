@@ -136,21 +136,25 @@ class SoundPlacement(Generic[Samples]):
             return known + error
         return known + median([0.0, *after]) if _trembles(after) else known
 
-    def _differences(self) -> list[float]:
-        """By how much the container has each of the next pieces later than the output would."""
+    def _differences(self) -> Iterator[float]:
+        """By how much the container has each of the next pieces later than the output would, up to the first that disagrees."""
         assert self.start_seconds is not None
-        base, found, count = self.start_seconds + self._written / self._rate, [], 0
+        base, count = self.start_seconds + self._written / self._rate, 0
+        later = earlier = False
         for piece in self._ahead:
             if piece.seconds is not None:
-                found.append(piece.seconds - self._shift - base - count / self._rate)
+                found = piece.seconds - self._shift - base - count / self._rate
+                yield found
+                later, earlier = later or found >= 0, earlier or found <= 0
+                if later and earlier:
+                    return
             count += piece.count
-        return found
 
     def _step(self) -> float:
         """Seconds by which the next piece has to be later (earlier, when below 0) than right after the last one."""
         if self._ahead[0].seconds is None:
             return 0.0
-        differences = self._differences()
+        differences = list(self._differences())
         step = _agreed(differences)
         few = len(differences) < (_STEADY_PIECES if abs(step) <= _TREMBLING_SECONDS else _AGREEING_PIECES)
         if few and not _TREMBLING_SECONDS < abs(step) <= WILD_SECONDS:

@@ -48,7 +48,8 @@ def read_frame_index(path: Path, *, source_start_seconds: float = 0.0) -> FrameI
     import av
 
     try:
-        with av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"}) as container:
+        # Everything needed stands in the header, so no frame is decoded to find it out.
+        with av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file", "probesize": "32"}) as container:
             if not container.streams.video:
                 raise InvalidMediaError(f"{path.name} is not a proxy: it has no video stream")
             stream = container.streams.video[0]

@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.clock import seconds_of
 from heaters_dagster.domain.errors import InvalidMediaError
 from heaters_dagster.domain.media_failures import library_failure
 from heaters_dagster.domain.words import counted
@@ -150,7 +151,7 @@ def frame_seconds(master: Path | RangeFile, frame_count: int, *, called: str) ->
             if _index_names_all(container, frame_count):
                 return np.array([entry.timestamp for entry in stream.index_entries]) * float(stream.time_base)
         with av.open(media_input(master)) as container:
-            return np.array([float(packet.pts * packet.time_base) for packet in container.demux(video=0) if packet.size])
+            return np.array([seconds_of(packet.pts, packet.time_base) for packet in container.demux(video=0) if packet.size])
     except av.FFmpegError as error:
         raise library_failure(f"{called} cannot be read", error, "make it again") from error
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.clock import ClockJump, MendedTimes, sound_in_step
+from heaters_dagster.domain.clock import ClockJump, MendedTimes, seconds_of, sound_in_step
 from heaters_dagster.domain.media_failures import library_failure
 from resources.media.first_look import MediaProbe, opened
 from resources.media.packet_count import is_stream
@@ -107,7 +107,7 @@ def _sound_times(original: Path, found: MediaProbe, sounds: Sequence[int]) -> li
         with opened(original, look_bytes=found.look_bytes) as container, suppress(av.FFmpegError):  # cut off: what came before counts
             for packet in container.demux([container.streams[number] for number in sounds]):
                 if packet.size:
-                    seconds[packet.stream.index].append(nan if packet.pts is None else float(packet.pts * packet.time_base))
+                    seconds[packet.stream.index].append(nan if packet.pts is None else seconds_of(packet.pts, packet.time_base))
     return [np.array(seconds[number]) for number in sounds]
 
 
@@ -116,7 +116,7 @@ def _in_step(master: Any, stream: Any, seconds: NDArray[np.float64], jumps: Sequ
 
     Without a time for each, because it was encoded anew or the original does not say it, the packets follow each other.
     """
-    lengths = np.array([float((packet.duration or 0) * packet.time_base) for packet in master.demux(stream) if packet.size])
+    lengths = np.array([seconds_of(packet.duration or 0, packet.time_base) for packet in master.demux(stream) if packet.size])
     if len(lengths) == len(seconds) and not np.isnan(seconds).any():
         return sound_in_step(seconds, jumps)
     first = seconds[~np.isnan(seconds)][:1]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.clock import seconds_of
 from heaters_dagster.domain.profiles import frame_times
 from heaters_dagster.domain.progress import Report, silent
 from resources.media import ffmpeg
@@ -29,7 +30,7 @@ def packet_times(path: Path, probe: MediaProbe) -> NDArray[np.float64] | None:
                     continue
                 if packet.pts is None:
                     return None
-                seconds.append(float(packet.pts * packet.time_base))
+                seconds.append(seconds_of(packet.pts, packet.time_base))
         except MemoryError:
             raise
         except av.FFmpegError:

@@ -24,6 +24,7 @@ from heaters_dagster.domain.clock import (
     clock_jumps,
     in_order_of_decoding,
     mended,
+    seconds_of,
     stands_still_at_an_end,
 )
 from resources.media.first_look import AudioStream, MediaProbe, opened
@@ -176,7 +177,7 @@ def _early_seconds(path: Path, found: MediaProbe, name: str) -> float:
                 if packet.is_discard:
                     hidden.add(packet.pos)
                 else:
-                    shown[packet.pos] = float(packet.pts * packet.time_base)
+                    shown[packet.pos] = seconds_of(packet.pts, packet.time_base)
                 if not hidden or len(shown) > _TRIED_FRAMES:
                     break
         if not hidden or not shown:
@@ -184,7 +185,7 @@ def _early_seconds(path: Path, found: MediaProbe, name: str) -> float:
         with opened(path, name=name, whole=True) as container:
             container.seek(0, stream=container.streams[number])
             for packet in islice(_timed(container, number), 2 * _MOST_HIDDEN):
-                times[packet.pos] = float(packet.pts * packet.time_base)
+                times[packet.pos] = seconds_of(packet.pts, packet.time_base)
                 if times.keys() >= hidden | shown.keys():
                     break
     first = min(shown, key=lambda place: shown[place])
@@ -234,7 +235,7 @@ def _count(count: _Count, packet: Any, time: int | None) -> None:
     count.packets += 1
     time = packet.dts if time is None else time
     if time is not None and not packet.is_discard:
-        count.seconds.append(float(time * packet.time_base))
+        count.seconds.append(seconds_of(time, packet.time_base))
         if count.first_keyframe_seconds is None and packet.is_keyframe:
             count.first_keyframe_seconds = count.seconds[-1]
     if count.untold and count.tried < _TRIED_PACKETS:

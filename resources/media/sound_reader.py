@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.clock import ClockJump, spoken
+from heaters_dagster.domain.clock import ClockJump, seconds_of, spoken
 from heaters_dagster.domain.downmix import downmix
 from heaters_dagster.domain.sound_placement import Placed, SoundPlacement
 from heaters_dagster.domain.words import counted
@@ -195,7 +195,7 @@ class _Pieces:
             ended = -float("inf")
             current = streams[0].index
             for stream, frame in self._frames(container, streams):
-                time = None if frame.pts is None else self._in_step(float(frame.pts * frame.time_base))
+                time = None if frame.pts is None else self._in_step(seconds_of(frame.pts, frame.time_base))
                 if stream.index != current:  # another stream continues where the one before has ended
                     if time is None or source.streams.index(stream.index) < source.streams.index(current) or time < ended - 0.1:
                         continue
@@ -251,7 +251,8 @@ class _Mixer:
     def __init__(self, channels: int, facts: SoundFacts) -> None:
         self._channels = channels
         self._facts = facts
-        self._gains: dict[str, NDArray[np.float32]] = {}
+        #: None: the channels are those that are wanted.
+        self._gains: dict[str, NDArray[np.float32] | None] = {}
         self._resampler: Any = None
         self._resampled_rate = 0
         self._held: list[Block] = []
@@ -264,8 +265,12 @@ class _Mixer:
         layout = frame.layout.name
         self._facts.layouts[layout] += 1
         if layout not in self._gains:
-            self._gains[layout] = downmix([channel.name for channel in frame.layout.channels], self._channels)
-        samples = np.concatenate([_samples(one) for one in self._readable(frame)]) @ self._gains[layout].T
+            gains = downmix([channel.name for channel in frame.layout.channels], self._channels)
+            self._gains[layout] = None if np.array_equal(gains, np.eye(*gains.shape)) else gains
+        parts = [_samples(one) for one in self._readable(frame)]
+        samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if (mix := self._gains[layout]) is not None:
+            samples = samples @ mix.T
         if frame.sample_rate == rate:
             if self._resampler is not None:
                 yield from self._resampled(None)
@@ -341,4 +346,4 @@ def _samples(frame: Any) -> Block:
     samples = np.ascontiguousarray(values, dtype=np.float32)
     if kind == "u8":
         samples -= 128.0
-    return samples / np.float32(_FULL_SCALE.get(kind, 1.0))
+    return samples / np.float32(_FULL_SCALE[kind]) if kind in _FULL_SCALE else samples

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from heaters_dagster.domain.clock import (
     clock_jumps,
     mended,
     rising_ticks,
+    seconds_of,
     sound_in_step,
     stands_still_at_an_end,
 )
@@ -200,3 +203,11 @@ def test_sound_whose_clock_goes_back_alone_goes_on_without_a_gap():
 def test_sound_that_comes_again_after_a_long_silence_stays_where_it_is():
     seconds = np.concatenate([np.arange(100) * 0.02, 60 + np.arange(5) * 0.02])
     assert sound_in_step(seconds, []).tolist() == seconds.tolist()
+
+
+@given(
+    ticks=st.integers(-(2**62), 2**62),
+    time_base=st.fractions(min_value=Fraction(1, 2**31), max_value=1000, max_denominator=2**31),
+)
+def test_ticks_become_the_seconds_that_are_nearest_to_them(ticks: int, time_base: Fraction):
+    assert seconds_of(ticks, time_base) == float(ticks * time_base)

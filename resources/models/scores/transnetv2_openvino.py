@@ -167,7 +167,7 @@ class Convolutions:
         request.infer()
         self._before, self._after = self._after, self._before
         top, *means = (request.get_output_tensor(self._outputs[name]).data for name in ("top", "mean0", "mean1", "mean2"))
-        return top[0, :, :, 0, 0].T.copy(), [mean[0].T.copy() for mean in means]
+        return top.copy(), [mean[0].T.copy() for mean in means]
 
     def watched(self) -> dict[str, Rows]:
         """Of a watched graph: place -> (1, channels, n, h, w), the values of the last run."""
