@@ -212,7 +212,9 @@ def cuts_import(
             terminal.say(f"{words} at frame {', '.join(map(str, frames[:_MOST_FRAMES]))}{more}")
     if decided:
         some = ", ".join(decided[:_MOST_FRAMES])
-        which = f"{'would be' if dry_run else 'are'} replaced, and their decisions go with them: {some}"
+        one = len(decided) == 1
+        replaced = "would be" if dry_run else "is" if one else "are"
+        which = f"{replaced} replaced, and what was decided goes with {'it' if one else 'them'}: {some}"
         terminal.warn(f"{counted(len(decided), 'clip')} with a decision {which}.{' That needs --force.' if dry_run else ''}")
     if dry_run:
         terminal.say("Nothing was changed, because of --dry-run.")

@@ -25,6 +25,7 @@ from heaters_dagster.domain.words import counted
 MOST_LIST_BYTES = 64 * 1024**2
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
+_NUMBER = re.compile(r"[+-]?\d{1,20}(?:\.\d{0,20}|/\d{1,20})?", re.ASCII)
 _NAMED = 5
 
 
@@ -111,7 +112,7 @@ class FoundCuts:
 def decoded(data: bytes) -> str:
     """The text of a list in the encoding that its first bytes tell; else UTF-8, else that of Western Windows. Raises BadRequestError."""
     if len(data) > MOST_LIST_BYTES:
-        raise BadRequestError(f"the file has {len(data):,} bytes; a cut list has up to {MOST_LIST_BYTES:,}")
+        raise BadRequestError(f"the file has more than {MOST_LIST_BYTES:,} bytes: that is no cut list")
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return data.decode(encoding, errors="replace")
@@ -122,6 +123,19 @@ def decoded(data: bytes) -> str:
     if "\0" in text:
         raise BadRequestError("the file is no text, so it is no cut list that can be read: EDL, FCPXML, OTIO or CSV")
     return text
+
+
+def number_of(text: str) -> Fraction:
+    """The number that a list writes: `12`, `1.5`, `-3`, `1001/30000`. Raises ValueError for others.
+
+    An exponent is none: a few characters would be a number that fills the memory.
+    """
+    if _NUMBER.fullmatch(text.strip()) is None:
+        raise ValueError(f"{text[:40]!r} is no number")
+    try:
+        return Fraction(text.strip())
+    except ZeroDivisionError as error:
+        raise ValueError(f"{text[:40]!r} is divided by zero") from error
 
 
 def lines_of(text: str) -> list[str]:

@@ -43,7 +43,8 @@ def import_cuts(
             who = transaction.last_changed_by(decided[0])
             raise PermanentError(
                 f"{counted(len(decided), 'clip')} with a decision would be replaced, the first clip id:{decided[0]}"
-                f"{f' by {who}' if who else ''}; their decisions would go with them. To import all the same: --force"
+                f"{f' by {who}' if who else ''}; what was decided would go with {'it' if len(decided) == 1 else 'them'}."
+                " To import all the same: --force"
             )
         return transaction.record(change, None, details)
 

@@ -250,4 +250,241 @@ def test_clips_of_older_fcpxml_are_read_by_their_video() -> None:
     chosen = CUT_LIST_FORMATS.load("fcpxml")
     assert chosen.read is not None
     found = cuts_of(chosen.read(text, video), video)
-    assert (found.frames, found.notes) == ((25, 75), ("1 compound clip is left out.",))
+    assert (found.frames, found.notes) == ((25, 75), ("1 compound clip is left out, because the file does not have what is inside.",))
+
+
+def found_in(form: str, text: str, video: ReadFor) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    chosen = CUT_LIST_FORMATS.load(form)
+    assert chosen.read is not None
+    found = cuts_of(chosen.read(text, video), video)
+    return found.frames, found.notes
+
+
+OURS = video_at(Fraction(25), frames=250, names=frozenset({"a.mov", "a"}))
+
+
+def test_a_dissolve_or_wipe_of_an_edl_names_the_shot_that_goes_and_then_the_one_that_comes() -> None:
+    text = edl(
+        event(1, "00:00:00:00", "00:00:01:00"),
+        "* FROM CLIP NAME: a.mov",
+        event(2, "00:00:01:00", "00:00:01:00"),
+        event(2, "00:00:03:00", "00:00:04:00", kind="D    024"),
+        "* FROM CLIP NAME: a.mov",
+        "* TO CLIP NAME: b.mov",
+        event(3, "00:00:05:00", "00:00:05:00"),
+        event(3, "00:00:06:00", "00:00:07:00", kind="W001 024"),
+        "* FROM CLIP NAME: b.mov",
+        "* TO CLIP NAME: a.mov",
+        event(4, "00:00:00:00", "00:00:00:00", reel="BL"),
+        event(4, "00:00:08:00", "00:00:09:00", kind="D    024"),
+        "* FROM CLIP NAME: BL",
+        "* TO CLIP NAME: a.mov",
+    )
+    frames, notes = found_in("edl", text, OURS)
+    assert (frames, notes[-1]) == ((25, 150, 175, 200, 225), "1 edit of other files is left out.")
+
+
+def test_events_in_small_letters_with_keys_or_spaces_in_their_reels_are_read() -> None:
+    text = edl(
+        event(1, "00:00:00:00", "00:00:01:00", reel="A 001", kind="c").lower(),
+        "* from clip name: A.mov",
+        event(2, "00:00:01:00", "00:00:02:00", kind="K B"),
+        event(2, "00:00:02:00", "00:00:03:00", kind="K O  010"),
+        event(3, "00:00:04:00", "00:00:05:00", kind="KB   010 (F)"),
+    )
+    assert imported("edl", text, video_at(Fraction(25), frames=250)) == (25, 50, 75, 100, 125)
+    with pytest.raises(BadRequestError, match="line 3: an event has four timecodes"):
+        imported("edl", edl(event(1, "00:00:00:00", "00:00:01:00") + " and more"), OURS)
+
+
+def test_an_edit_that_plays_backwards_is_the_same_frames() -> None:
+    text = edl(event(1, "00:00:03:00", "00:00:02:00"), "M2   AX       -025.0                00:00:03:00")
+    assert imported("edl", text, OURS) == (50, 75)
+
+
+@pytest.mark.parametrize(
+    ("source_drops", "head", "sign", "notes"),
+    [
+        (False, "FCM: DROP FRAME\n", ";", ()),
+        (False, "FCM: DROP FRAME\n", ":", ("FCM is of the sequence: the timecodes of the source are non-drop frame.",)),
+        (True, "FCM: NON-DROP FRAME\n", ":", ("FCM is of the sequence: the timecodes of the source are drop frame.",)),
+    ],
+)
+def test_a_sequence_may_count_otherwise_than_its_source(source_drops: bool, head: str, sign: str, notes: tuple[str, ...]) -> None:
+    """At 10:00:00 drop-frame and other timecode are 36 seconds apart."""
+    begin = read_timecode("10:00:00:00", NTSC[1], drop_frame=source_drops).frame
+    text = edl(
+        f"001  AX  V  C  10:00:00:00 10:00:01:00 01:00:00{sign}00 01:00:01{sign}00",
+        f"002  AX  V  C  10:00:01:00 10:00:02:10 01:00:01{sign}00 01:00:02{sign}10",
+        head=head,
+    )
+    assert found_in("edl", text, video_at(NTSC[1], drop=source_drops, frames=900, begin=begin)) == ((30, 70), notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "frames"),
+    [
+        ("sep=;\nStart_Frame;End_Frame\n0;50\n;\n\n50;100\n;\n", (50, 100)),
+        (f"start_frame,end_frame,subtitles\n0,50,{'a' * 200_000}\n50,100,\n", (50, 100)),
+        ('start_frame,end_frame,subtitles\n0,50,"two\nlines"\n50,100,\n', (50, 100)),
+    ],
+)
+def test_tables_as_spreadsheets_write_them_are_read(text: str, frames: tuple[int, ...]) -> None:
+    assert imported("csv", text, OURS) == frames
+
+
+def test_a_comma_may_be_that_of_a_decimal_number() -> None:
+    text = scenes((0, 37, 50, 100)).replace(",", ";").replace(".", ",")
+    assert "0,000;37;x;1,480" in text
+    assert imported("csv", text, video_at(Fraction(25), places=np.array([0, 2, 3, 7, 37, 50, 80, 100]))) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "told"),
+    [
+        ("csv", "start_frame,end_frame\n0,1e999999999\n", "line 2: end_frame is a number, not '1e999999999'"),
+        ("csv", 'start_frame,end_frame,x\n0,50,"no end\n50,100,\n', "line 4: the table is no CSV: unexpected end of data"),
+        ("fcpxml", '<fcpxml><resources><asset id="r1"/></resources><clip start="1e999999999s"/></fcpxml>', "line 1: start='1e9"),
+        ("fcpxml", f"<fcpxml>{'<gap>' * 5000}{'</gap>' * 5000}</fcpxml>", "line 1: clips lie in clips more than 100 deep"),
+        ("otio", f'{{"OTIO_SCHEMA":"Timeline.1","metadata":{"[" * 100_000}{"]" * 100_000}}}', "lie more than 500 deep"),
+    ],
+)
+def test_what_would_fill_the_memory_is_refused(form: str, text: str, told: str) -> None:
+    with pytest.raises(BadRequestError, match=told):
+        imported(form, text, OURS)
+
+
+def test_compound_clips_that_hold_each_other_are_refused() -> None:
+    media = "".join(
+        f'<media id="m{n}"><sequence><spine>{f"""<ref-clip ref="m{n + 1}" duration="1s"/>""" * 10}</spine></sequence></media>'
+        for n in range(30)
+    )
+    text = f'<fcpxml><resources>{media}</resources><ref-clip ref="m0" duration="1s"/></fcpxml>'
+    with pytest.raises(BadRequestError, match="or more than 10,000 compound ones"):
+        imported("fcpxml", text, OURS)
+
+
+ASSET = '<asset id="r2" start="0s" duration="10s" hasVideo="1" src="file:///x/a.mov"/>'
+SOUND = '<asset id="r3" start="0s" duration="500s" hasAudio="1" src="file:///x/music.wav"/>'
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "frames", "notes"),
+    [
+        # Sound that hangs on a clip is no file of its own, though Final Cut does not say that it has no picture.
+        (
+            '<asset-clip ref="r2" start="1s" duration="2s"><asset-clip ref="r3" lane="-1" offset="1s" duration="9s"/></asset-clip>',
+            "",
+            (25, 75),
+            (),
+        ),
+        (
+            '<sync-clip start="2s" duration="3s"><asset-clip ref="r2" offset="0s" duration="10s"/>'
+            '<asset-clip ref="r3" lane="-1" offset="0s" duration="10s"/></sync-clip>',
+            "",
+            (50, 125),
+            (),
+        ),
+        (
+            '<ref-clip ref="r5" offset="3600s" start="1s" duration="3s"/>',
+            '<media id="r5"><sequence><spine><asset-clip ref="r2" offset="0s" start="4s" duration="2s"/>'
+            '<asset-clip ref="r2" offset="2s" start="8s" duration="2s"/></spine></sequence></media>',
+            (125, 150, 200),
+            (),
+        ),
+        (
+            '<mc-clip ref="r5" start="1s" duration="3s"><mc-source angleID="x"/></mc-clip>',
+            '<media id="r5"><multicam><mc-angle angleID="y"><asset-clip ref="r2" offset="0s" start="6s" duration="3s"/></mc-angle>'
+            '<mc-angle angleID="x"><asset-clip ref="r2" offset="0s" duration="10s"/></mc-angle></multicam></media>',
+            (25, 100),
+            (),
+        ),
+        (
+            '<audition><asset-clip ref="r2" start="1s" duration="1s"/><asset-clip ref="r2" start="5s" duration="2s"/></audition>',
+            "",
+            (25, 50),
+            (),
+        ),
+        ('<video ref="r2" start="1s" duration="1s"/><transition duration="1s"/><gap duration="9s"/>', "", (25, 50), ()),
+        # A clip that hangs on another one may be longer than it.
+        (
+            '<clip start="2s" duration="1s"><video ref="r2" offset="0s" duration="10s"/>'
+            '<asset-clip ref="r2" lane="1" offset="2s" start="5s" duration="3s"/></clip>',
+            "",
+            (50, 75, 125, 200),
+            (),
+        ),
+        (
+            '<asset-clip ref="r2" start="1s" duration="1s" enabled="0"/><asset-clip ref="r2" start="3s" duration="1s"/>',
+            "",
+            (75, 100),
+            ("1 disabled clip is left out.",),
+        ),
+        (
+            '<asset-clip ref="r2" start="1s" duration="1s"><conform-rate srcFrameRate="24"/></asset-clip>'
+            '<asset-clip ref="r2" start="2s" duration="1s"><conform-rate scaleEnabled="0" srcFrameRate="24"/></asset-clip>',
+            "",
+            (25, 50, 75),
+            ("1 clip is conformed to another rate: look at these cuts, they may lie beside their frames.",),
+        ),
+    ],
+)
+def test_what_an_fcpxml_shows_is_read(body: str, media: str, frames: tuple[int, ...], notes: tuple[str, ...]) -> None:
+    text = f"<fcpxml><resources>{ASSET}{SOUND}{media}</resources><project><sequence><spine>{body}</spine></sequence></project></fcpxml>"
+    assert found_in("fcpxml", text, replace(OURS, names=frozenset())) == (frames, notes)
+
+
+def test_otio_shows_what_its_stacks_show() -> None:
+    import opentimelineio as otio
+
+    def span(start: float, frames: float, rate: float = 25) -> Any:
+        return otio.opentime.TimeRange(otio.opentime.RationalTime(start, rate), otio.opentime.RationalTime(frames, rate))
+
+    def clip(start: float, frames: float, media: Any = None, **more: Any) -> Any:
+        media = media or otio.schema.ExternalReference("file:///x/a.mov", span(0, 250))
+        return otio.schema.Clip("a.mov", media, span(start, frames, **more))
+
+    def frames_of(*children: Any, sound: Any = None) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        timeline = otio.schema.Timeline()
+        timeline.tracks.append(otio.schema.Track(kind="Video", children=list(children)))
+        if sound is not None:
+            timeline.tracks.append(otio.schema.Track(kind="Audio", children=[sound]))
+        bundle = otio.schema.SerializableCollection(children=[timeline])
+        return found_in("otio", otio.adapters.write_to_string(bundle, "otio_json"), OURS)
+
+    inner = otio.schema.Track(children=[clip(50, 25), clip(100, 25)])
+    assert frames_of(otio.schema.Stack(children=[inner], source_range=span(10, 20))) == ((60, 75, 100, 105), ())
+    assert frames_of(clip(25, 25), sound=clip(40, 25)) == ((25, 50), ())
+    without = [clip(start, 25, otio.schema.MissingReference()) for start in (25, 50)]
+    assert frames_of(*without) == ((25, 50, 75), ())
+    assert frames_of(clip(100, 25), *without) == ((100, 125), ())
+    fast, hidden = clip(25, 25), clip(100, 25)
+    fast.effects.append(otio.schema.LinearTimeWarp(time_scalar=2.0))
+    hidden.enabled = False
+    notes = (
+        "1 disabled clip is left out.",
+        "1 clip plays at another speed: the beginning and the length on the timeline are taken.",
+    )
+    assert frames_of(fast, hidden) == ((25, 50), notes)
+    for wrong in (clip(float("nan"), 25), clip(0, float("inf")), clip(0, 25, rate=-25)):
+        with pytest.raises(BadRequestError, match=r"clip 1 \(a\.mov\): its range is no time"):
+            frames_of(wrong)
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), *NTSC])
+def test_the_lists_for_programs_that_pyscenedetect_writes_are_read(rate: Fraction, tmp_path: Any) -> None:
+    from scenedetect import FrameTimecode
+    from scenedetect import output as written
+
+    edges = list(pairwise(FrameTimecode(frame, rate) for frame in (0, 37, 50, 1801, 3600)))
+    written.write_scene_list_edl(tmp_path / "a.edl", edges)
+    written.write_scene_list_fcpx(tmp_path / "a.fcpxml", edges, "/x/a.mov", rate, (640, 360))
+    written.write_scene_list_otio(tmp_path / "a.otio", edges, "/x/a.mov", rate)
+    video = video_at(rate, frames=3600)
+    for form in ("fcpxml", "otio", "edl"):
+        text = (tmp_path / f"a.{form}").read_text()
+        if form == "edl" and rate.denominator != 1:
+            with pytest.raises(BadRequestError, match="PySceneDetect counts the frames of its EDL from whole seconds of the clock"):
+                imported(form, text, video)
+        else:
+            assert imported(form, text, video) == (37, 50, 1801)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
-from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, lines_of
+from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, lines_of, number_of
 from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, events, verdict
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import DELIVERED, chapter_at, delivered
@@ -76,6 +76,8 @@ def _plain(text: str | None) -> str | None:
 
 _SCENES = ("Start Frame", "End Frame", "Start Time (seconds)", "End Time (seconds)")
 _OURS = ("start_frame", "end_frame")
+#: Of one field, as what is said in a clip of some hours.
+_LONGEST_FIELD = 1 << 24
 
 
 def read_csv(text: str, video: ReadFor) -> ReadCutList:
@@ -89,31 +91,46 @@ def read_csv(text: str, video: ReadFor) -> ReadCutList:
     if head is None:
         raise BadRequestError(f"the table has neither the columns {' and '.join(_OURS)} nor those of PySceneDetect ({', '.join(_SCENES)})")
     delimiter = max(",;\t", key=lines[head].count)
-    rows = csv.DictReader(lines[head:], delimiter=delimiter)
-    rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
-    ours = all(name in rows.fieldnames for name in _OURS)
+    names, *rows = _rows(lines, head, delimiter)
+    places = {name.strip().casefold(): place for place, name in enumerate(names[1])}
+    ours = all(name in places for name in _OURS)
     by_time = not ours and not video.is_constant
-    starts, ends = _OURS if ours else _SCENES[2:] if by_time else _SCENES[:2]
+    columns = _OURS if ours else _SCENES[2:] if by_time else _SCENES[:2]
     edits = []
-    for row in rows:
-        where = f"line {head + rows.line_num}"
-        edits.append(ReadEdit(where=where, start=_number(row, starts, where), end=_number(row, ends, where)))
+    for line, row in rows:
+        if any(value.strip() for value in row):  # spreadsheets leave empty rows at the end
+            where = f"line {line}"
+            start, end = (_number(row, places.get(name.casefold()), name, where, delimiter) for name in columns)
+            edits.append(ReadEdit(where=where, start=start, end=end))
     if not ours and not by_time:
         base = 0 if edits and edits[0].start == 0 else 1
         edits = [ReadEdit(where=edit.where, start=edit.start - base, end=edit.end) for edit in edits]
     return ReadCutList(counting=Counting.SECONDS if by_time else Counting.FRAMES, edits=tuple(edits))
 
 
-def _has(line: str, names: Sequence[str]) -> bool:
-    return all(name in line for name in names)
-
-
-def _number(row: Mapping[str, str | None], name: str, where: str) -> Fraction:
-    text = (row.get(name) or "").strip()
+def _rows(lines: Sequence[str], head: int, delimiter: str) -> list[tuple[int, list[str]]]:
+    """(number of its last line, its fields) of each row from the line `head` on."""
+    usual = csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader((f"{line}\n" for line in lines[head:]), delimiter=delimiter, strict=True)
     try:
-        found = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise BadRequestError(f"{where}: {name} is a number, not {text!r}") from None
+        return [(head + reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise BadRequestError(f"line {head + reader.line_num}: the table is no CSV: {error}") from error
+    finally:
+        csv.field_size_limit(usual)
+
+
+def _has(line: str, names: Sequence[str]) -> bool:
+    return all(name.casefold() in line.casefold() for name in names)
+
+
+def _number(row: Sequence[str], place: int | None, name: str, where: str, delimiter: str) -> Fraction:
+    text = row[place].strip() if place is not None and place < len(row) else ""
+    try:
+        # Where the comma separates no columns it is that of a decimal number, as in many countries.
+        found = number_of(text if delimiter == "," else text.replace(",", "."))
+    except ValueError:
+        raise BadRequestError(f"{where}: {name} is a number, not {text[:80]!r}") from None
     if "seconds" not in name and found.denominator != 1:
         raise BadRequestError(f"{where}: {name} is a whole number, not {text!r}")
     return found

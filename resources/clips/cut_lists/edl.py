@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from heaters_dagster.domain.cut_list_media import ascii_of, one_line, reels_of
@@ -35,11 +35,20 @@ _FACT_CHARACTERS = 100
 _COLOURS = {Verdict.APPROVED: "GREEN", Verdict.PENDING: "YELLOW", Verdict.SKIPPED: "RED", Verdict.ARCHIVED: "RED"}
 _CHANNELS = {0: "V", 1: "B"}
 _TIMECODE = r"(\d\d?:\d\d:\d\d[:;.]\d\d\d?)"
-#: number, reel, channels, transition with its length, source in and out, record in and out.
+#: number, reel, channels, transition (with its length, and which picture of a key), source in and out, record in and out. Some programs
+#: write reels with spaces.
 _EVENT = re.compile(
-    r"\s*(\d+)\s+(\S+)\s+(\S+)\s+([CDWK]\S*)(?:\s+(?:[BFO]\s+)?\d+)?" + rf"\s+{_TIMECODE}" * 4 + r"\s*",
+    r"\s*(\d+)\s+(\S.*?)\s+(NONE|[ABV][A-Z0-9/]*)\s+([CDWK]\w*)(?:\s+(?:\(?[BFO]\)?|\d{1,4}))*" + rf"\s+{_TIMECODE}" * 4 + r"\s*",
+    re.IGNORECASE,
 )
-_NAME = re.compile(r"\*?\s*(?:FROM CLIP NAME|FROM CLIP|FROM FILE|SOURCE FILE)\s*:\s*(.+?)\s*")
+#: A line that is meant as an event: a number, and at least one timecode.
+_LIKE_EVENT = re.compile(r"\s*\d+\s+[^\s*:]+\s.*(?:\d\d:\d\d:\d\d[:;.]\d\d|\s[CDWK](?:\s|$))", re.IGNORECASE)
+#: What separates a reel from what follows is looked for at each place of a line.
+_LONGEST_EVENT = 500
+_NAME = re.compile(r"\*?\s*(FROM CLIP NAME|FROM CLIP|FROM FILE|SOURCE FILE|TO CLIP NAME)\s*:\s*(.+?)\s*", re.IGNORECASE)
+_SPEED = re.compile(r"M2\s+.*?\s([+-]?\d+(?:\.\d*)?)\s+\S+\s*", re.IGNORECASE)
+_PYSCENEDETECT = re.compile(r"^\* CREATED WITH PYSCENEDETECT", re.MULTILINE)
+_SIGNED = re.compile(r"\d\d:\d\d:\d\d[;.]\d\d")
 _EMPTY_REELS = {"BL", "BLACK"}
 
 
@@ -94,33 +103,98 @@ def _ascii(text: str) -> str:
 def read_edl(text: str, video: ReadFor) -> ReadCutList:
     """The edits of a CMX 3600 list that have a picture, by their source timecode. It has no rate: it is read at that of the source video.
 
-    Each timecode counts as the sign before its frames says; where that is a colon, as FCM says, and without FCM as the source video does.
+    Each timecode counts as the sign before its frames says; where a list has colons alone, as FCM says, and without FCM as the source video
+    does. FCM is often that of the sequence: where fewer edits lie in the source video by it than as that one counts, it is not followed.
     """
-    drop: bool | None = None
+    if video.rate.denominator != 1 and _PYSCENEDETECT.search(text):
+        raise BadRequestError(
+            "PySceneDetect counts the frames of its EDL from whole seconds of the clock, so at"
+            f" {float(video.rate):.6g} frames a second they are not those of the cuts: take its CSV, FCPXML or OTIO"
+        )
+    shots = _shots(text)
+    signed = _SIGNED.search(text) is not None
     day = frames_per_day(video.rate, drop_frame=video.drop_frame)
-    edits: list[ReadEdit] = []
-    retimed, taken = 0, False
+    notes: list[str] = []
+    counts = [_counts(shot, video, False if signed else shot.drop) for shot in shots]
+    if not signed and video.first_count and any(shot.drop not in (None, video.drop_frame) for shot in shots):
+        as_source = [_counts(shot, video, video.drop_frame) for shot in shots]
+        if _inside(as_source, video, day) > _inside(counts, video, day):
+            counts = as_source
+            notes.append(f"FCM is of the sequence: the timecodes of the source are {'drop' if video.drop_frame else 'non-drop'} frame.")
+    edits, retimed = [], 0
+    for shot, (start, end, record, record_end) in zip(shots, counts, strict=True):
+        if shot.backwards and end < start:
+            start, end = end, start
+        retimed += (end - start - record_end + record) % day != 0
+        # The first line of a transition has the shot that goes, without length.
+        if end != start:
+            edits.append(ReadEdit(where=shot.where, start=Fraction(start), end=Fraction(end), media=shot.media))
+    if retimed:
+        notes.append(
+            f"{counted(retimed, 'edit')} {'plays' if retimed == 1 else 'play'} at another speed: the frames of the source are taken."
+        )
+    return ReadCutList(counting=Counting.COUNT, edits=tuple(edits), rate=video.rate, day=day, notes=tuple(notes))
+
+
+@dataclass(slots=True)
+class _Shot:
+    """An event with a picture, as it is written. times: source in and out, record in and out. drop: what FCM says.
+
+    is_transition: the shot that comes in a dissolve or wipe: comments behind it name the one that goes, then the one that comes.
+    """
+
+    where: str
+    reel: str
+    times: tuple[str, ...]
+    is_transition: bool
+    drop: bool | None
+    names: tuple[str, ...] = ()
+    comes: str | None = None
+    backwards: bool = False
+
+    @property
+    def media(self) -> tuple[str, ...]:
+        """Reels are cut short, so the names of files go before."""
+        named = self.names if self.comes is None else (self.comes,)
+        return named if self.reel.upper() == "AX" else (*named, self.reel)
+
+
+def _shots(text: str) -> list[_Shot]:
+    found: list[_Shot] = []
+    drop: bool | None = None
+    #: That to which comments belong; None behind an event without a picture.
+    shot: _Shot | None = None
     for number, line in enumerate(lines_of(text), start=1):
         where = f"line {number}"
         if line.strip().upper().startswith("FCM:"):
             drop = "NON" not in line.upper()
-        elif event := _EVENT.fullmatch(line):
-            reel, channels, taken = event[2], event[3].upper(), False
-            if reel.upper() in _EMPTY_REELS or not ("V" in channels or channels.startswith("B")):
-                continue
-            start, end, record, record_end = (_count(event[part], where, video, drop) for part in (5, 6, 7, 8))
-            retimed += (end - start - record_end + record) % day != 0
-            # The first line of a transition has the shot that goes, without length.
-            if end != start:
-                taken = True
-                edits.append(ReadEdit(where=where, start=Fraction(start), end=Fraction(end), media=() if reel == "AX" else (reel,)))
-        elif (named := _NAME.fullmatch(line)) and taken:
-            # Reels are cut short, so the names of files go before.
-            edits[-1] = replace(edits[-1], media=(name_in(named[1]), *edits[-1].media))
-        elif re.match(r"\s*\d+\s+\S+\s+\S+\s+[CDWK]", line):
+        elif len(line) <= _LONGEST_EVENT and (event := _EVENT.fullmatch(line)):
+            reel, channels, kind = event[2], event[3].upper(), event[4].upper()
+            has_picture = reel.upper() not in _EMPTY_REELS and ("V" in channels or channels.startswith("B"))
+            shot = _Shot(where, reel, event.groups()[4:8], kind[0] in "DW", drop) if has_picture else None
+            if shot is not None:
+                found.append(shot)
+        elif shot is not None and (named := _NAME.fullmatch(line)):
+            name = name_in(named[2])
+            if named[1].upper() != "TO CLIP NAME":
+                shot.names = (name, *shot.names)
+            elif shot.is_transition:
+                shot.comes = name
+        elif shot is not None and (speed := _SPEED.fullmatch(line)):
+            shot.backwards = speed[1].startswith("-")
+        elif _LIKE_EVENT.match(line):
             raise BadRequestError(f"{where}: an event has four timecodes HH:MM:SS:FF: {line.strip()[:80]!r}")
-    told = f"{counted(retimed, 'edit')} {'plays' if retimed == 1 else 'play'} at another speed: the frames of the source are taken."
-    return ReadCutList(counting=Counting.COUNT, edits=tuple(edits), rate=video.rate, day=day, notes=(told,) if retimed else ())
+    return found
+
+
+def _counts(shot: _Shot, video: ReadFor, drop: bool | None) -> tuple[int, ...]:
+    return tuple(_count(text, shot.where, video, drop) for text in shot.times)
+
+
+def _inside(counts: Sequence[tuple[int, ...]], video: ReadFor, day: int) -> int:
+    """How many edits lie in the source video."""
+    length = int(video.places[-1])
+    return sum((start - video.first_count) % day + (end - start) % day <= length for start, end, *_ in counts)
 
 
 def _count(text: str, where: str, video: ReadFor, drop: bool | None) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from urllib.parse import unquote
 from xml.parsers import expat
 
 from heaters_dagster.domain.cut_list_media import CutListMedia, xml_text
-from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, name_in
+from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, name_in, number_of
 from heaters_dagster.domain.cut_lists import (
     CutListClip,
     CutListEvent,
@@ -125,42 +125,126 @@ def _seconds(frames: int, rate: Fraction) -> str:
 
 #: Attribute under which an element keeps the line on which it begins.
 _LINE = " line"
-#: Clips that are made of others: they have no range of a file of their own.
-_COMPOUND = ("ref-clip", "sync-clip", "mc-clip", "audition")
+#: Elements that have a place on the timeline in which they lie, and a time of their own inside.
+_PLACED = ("asset-clip", "clip", "video", "ref-clip", "sync-clip", "mc-clip", "gap")
+#: Clips that hold each other several times would never come to an end.
+_DEEPEST, _MOST_COMPOUND, _MOST_CLIPS = 100, 10_000, 1_000_000
+
+#: What is seen of a timeline: from, to; None: all of it.
+_Span = tuple[Fraction, Fraction] | None
 
 
 def read_fcpxml(text: str, video: ReadFor) -> ReadCutList:
-    """The clips of an FCPXML of any version, by their places in their files."""
+    """The clips of an FCPXML of any version, by their places in their files.
+
+    Of compound, synchronised and multicam clips it is what they show.
+    """
     root = _parsed(text)
     if root.tag != "fcpxml":
         raise BadRequestError(f"the file is XML, but no FCPXML: it begins with <{root.tag}>")
-    assets = {one.get("id", ""): one for one in root.iter("asset")}
-    edits, retimed = [], 0
-    for clip in root.iter():
-        if clip.tag not in ("asset-clip", "clip") or clip.get("srcEnable") == "audio":
-            continue
-        inner = clip.find("video") if clip.tag == "clip" else None
-        asset = assets.get((clip if inner is None else inner).get("ref", ""))
-        if asset is None or asset.get("hasVideo") == "0":
-            continue
-        begin = _time(asset, "start", Fraction(0))
-        start = _time(clip, "start", begin if inner is None else Fraction(0))
-        if inner is not None:  # its clip counts as a timeline of its own, on which the file lies at `offset`
-            start += _time(inner, "start", begin) - _time(inner, "offset", Fraction(0))
-        length = _time(clip, "duration", _time(asset, "duration", Fraction(0)))
-        retimed += clip.find("timeMap") is not None
+    reader = _Reader(root)
+    reader.inside(root, None, 0)
+    return ReadCutList(counting=Counting.SECONDS, edits=tuple(reader.edits), notes=tuple(reader.notes()))
+
+
+class _Reader:
+    def __init__(self, root: ET.Element) -> None:
+        self._assets = {one.get("id", ""): one for one in root.iter("asset")}
+        self._compound = {one.get("id", ""): one for one in root.iter("media")}
+        self.edits: list[ReadEdit] = []
+        self._clips = self._opened = self._retimed = self._conformed = self._disabled = self._lost = 0
+
+    def notes(self) -> Iterator[str]:
+        """What was left out or is uncertain, a sentence each."""
+        if self._lost:
+            yield f"{_are(self._lost, 'compound clip')} left out, because the file does not have what is inside."
+        if self._disabled:
+            yield f"{_are(self._disabled, 'disabled clip')} left out."
+        if self._retimed:
+            told = "plays" if self._retimed == 1 else "play"
+            yield f"{counted(self._retimed, 'clip')} {told} at another speed: the beginning and the length on the timeline are taken."
+        if self._conformed:
+            yield f"{_are(self._conformed, 'clip')} conformed to another rate: look at these cuts, they may lie beside their frames."
+
+    def inside(self, parent: ET.Element, seen: _Span, depth: int) -> None:
+        """Read what lies in an element. seen: of the timeline on which its children lie."""
+        if depth > _DEEPEST:
+            raise BadRequestError(f"line {parent.get(_LINE)}: clips lie in clips more than {_DEEPEST} deep")
+        for child in list(parent)[:1] if parent.tag == "audition" else parent:  # the first one is the one that is shown
+            if child.tag in _PLACED:
+                self._clip(child, seen, depth)
+            elif child.tag == "spine" and child.get("lane"):  # a storyline that hangs on a clip counts from its own beginning
+                self.inside(child, _moved(seen, -_time(child, "offset", Fraction(0))), depth + 1)
+            elif child.tag != "resources":
+                self.inside(child, seen, depth + 1)
+
+    def _clip(self, clip: ET.Element, seen: _Span, depth: int) -> None:
+        self._clips += 1
+        if self._clips > _MOST_CLIPS or self._opened > _MOST_COMPOUND:
+            raise BadRequestError(f"the list has more than {_MOST_CLIPS:,} clips, or more than {_MOST_COMPOUND:,} compound ones")
+        is_enabled = clip.get("enabled") != "0"
+        self._disabled += not is_enabled
+        asset = self._assets.get(clip.get("ref", "")) if clip.tag in ("asset-clip", "video") else None
+        content = self._content(clip)
+        begin = _time(asset, "start", Fraction(0)) if asset is not None else Fraction(0)
+        first = begin if content is None else _time(content, "tcStart", Fraction(0))
+        start = _time(clip, "start", first)
+        length = _time(clip, "duration", _time(asset, "duration", Fraction(0)) if asset is not None else Fraction(0))
+        own = _moved(seen, start - _time(clip, "offset", Fraction(0)))
+        shown = (start, start + length) if own is None else (max(start, own[0]), min(start + length, own[1]))
+        has_picture = is_enabled and clip.get("srcEnable") != "audio" and shown[0] < shown[1]
+        self._retimed += clip.find("timeMap") is not None
+        conform = clip.find("conform-rate")
+        self._conformed += conform is not None and conform.get("scaleEnabled") != "0"
+        if asset is not None and has_picture and _is_picture(asset):
+            self._edit(clip, asset, (shown[0] - begin, shown[1] - begin))
+        if content is not None and has_picture:
+            self._opened += 1
+            self.inside(content, shown, depth + 1)
+        self._lost += content is None and clip.tag in ("ref-clip", "mc-clip")
+        made_of = clip.tag in ("clip", "sync-clip")
+        for child in clip:
+            if child.tag in _PLACED or child.tag in ("spine", "audition"):
+                # What hangs on a clip may be longer than it; what the clip is made of is seen as far as the clip is.
+                inner = shown if made_of and not child.get("lane") else own
+                if not made_of or child.get("lane") or has_picture:
+                    self.inside(_alone(child), inner, depth + 1)
+
+    def _content(self, clip: ET.Element) -> ET.Element | None:
+        """What a compound or multicam clip shows: a sequence, or the angle of its picture."""
+        media = self._compound.get(clip.get("ref", ""))
+        if media is None or clip.tag not in ("ref-clip", "mc-clip"):
+            return None
+        if clip.tag == "ref-clip":
+            return media.find("sequence")
+        chosen = {one.get("angleID") for one in clip.iter("mc-source") if one.get("srcEnable") in (None, "all", "video")}
+        return next((angle for angle in media.iter("mc-angle") if angle.get("angleID") in chosen), None)
+
+    def _edit(self, clip: ET.Element, asset: ET.Element, span: tuple[Fraction, Fraction]) -> None:
         address = asset.get("src") or next((one.get("src", "") for one in asset.iter("media-rep")), "")
         names = (name_in(unquote(address)), asset.get("name", ""), clip.get("name", ""))
-        where = f"line {clip.get(_LINE)}"
-        edits.append(ReadEdit(where=where, start=start - begin, end=start - begin + length, media=tuple(filter(None, names))))
-    compound = sum(1 for one in root.iter() if one.tag in _COMPOUND)
-    notes = []
-    if compound:
-        notes.append(f"{counted(compound, 'compound clip')} {'is' if compound == 1 else 'are'} left out.")
-    if retimed:
-        told = "plays" if retimed == 1 else "play"
-        notes.append(f"{counted(retimed, 'clip')} {told} at another speed: the beginning and the length on the timeline are taken.")
-    return ReadCutList(counting=Counting.SECONDS, edits=tuple(edits), notes=tuple(notes))
+        self.edits.append(ReadEdit(where=f"line {clip.get(_LINE)}", start=span[0], end=span[1], media=tuple(filter(None, names))))
+
+
+def _are(number: int, thing: str) -> str:
+    return f"{counted(number, thing)} {'is' if number == 1 else 'are'}"
+
+
+def _alone(element: ET.Element) -> ET.Element:
+    """A parent of this element alone."""
+    parent = ET.Element("only", {_LINE: element.get(_LINE, "")})
+    parent.append(element)
+    return parent
+
+
+def _moved(span: _Span, by: Fraction) -> _Span:
+    return None if span is None else (span[0] + by, span[1] + by)
+
+
+def _is_picture(asset: ET.Element) -> bool:
+    """Final Cut says of a sound alone only that it has sound."""
+    told = asset.get("hasVideo")
+    return told != "0" and not (told is None and asset.get("hasAudio") == "1")
 
 
 def _parsed(text: str) -> ET.Element:
@@ -196,8 +280,8 @@ def _time(element: ET.Element, name: str, otherwise: Fraction) -> Fraction:
     if text is None:
         return otherwise
     try:
-        return Fraction(text.strip().removesuffix("s").replace(" ", ""))
-    except (ValueError, ZeroDivisionError):
+        return number_of(text.strip().removesuffix("s").replace(" ", ""))
+    except ValueError:
         raise BadRequestError(f"line {element.get(_LINE)}: {name}={text!r} is no time, as 1001/30000s") from None
 
 

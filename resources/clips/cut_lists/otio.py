@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -23,6 +24,7 @@ from heaters_dagster.domain.cut_lists import (
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import chapter_at, delivered
 from heaters_dagster.domain.timecode import timeline_rate
+from heaters_dagster.domain.words import counted
 
 _COLOURS = {Verdict.APPROVED: "GREEN", Verdict.PENDING: "YELLOW", Verdict.SKIPPED: "RED", Verdict.ARCHIVED: "RED"}
 
@@ -100,41 +102,98 @@ def _known(source: CutListSource, event: CutListEvent) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+#: The library reads what lies in one another by calls in one another, and would be ended by the system.
+_DEEPEST = 500
+_STRINGS_OR_EDGES = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
 def read_otio(text: str, video: ReadFor) -> ReadCutList:
-    """The clips on the picture's tracks. Where each file tells its available range they count from that, else they are timecode."""
+    """The clips on the picture's tracks. Where each file tells its available range they count from that, else they are timecode.
+
+    Clips without a file are taken where there are no others, as in timelines that were made from an EDL.
+    """
     import opentimelineio as otio
 
+    if _depth(text) > _DEEPEST:
+        raise BadRequestError(f"the file is no OpenTimelineIO: its parts lie more than {_DEEPEST} deep in one another")
     try:
         timeline = otio.adapters.read_from_string(text, "otio_json")
     except Exception as error:  # any exception: the library raises its own, and those of JSON
         raise BadRequestError(f"the file is no OpenTimelineIO: {' '.join(str(error).split())[:200]}") from error
     if not hasattr(timeline, "find_clips"):
         raise BadRequestError("the file is OpenTimelineIO, but has no timeline")
-    tracks = timeline.video_tracks() if isinstance(timeline, otio.schema.Timeline) else [timeline]
-    clips = [clip for track in tracks for clip in track.find_clips() if isinstance(clip.media_reference, otio.schema.ExternalReference)]
+    pictures = [clip for clip in timeline.find_clips() if not any(getattr(one, "kind", None) == "Audio" for one in _around(clip))]
+    clips = [clip for clip in pictures if isinstance(clip.media_reference, otio.schema.ExternalReference)]
+    clips = clips or [clip for clip in pictures if isinstance(clip.media_reference, otio.schema.MissingReference)]
+    listed = len(clips)
+    clips = [clip for clip in clips if all(getattr(one, "enabled", True) for one in (clip, *_around(clip)))]
     told = all(clip.media_reference.available_range is not None for clip in clips)
-    rate = timeline_rate(Fraction(clips[0].trimmed_range().start_time.rate)) if clips else None
-    edits = []
+    edits, retimed, rate = [], 0, None
     for number, clip in enumerate(clips, start=1):
-        media = clip.media_reference
-        span = clip.trimmed_range() if clip.source_range is not None or told else None
-        if span is None:
-            raise BadRequestError(f"clip {number} ({clip.name}): it has no range")
-        start, length = _seconds(span.start_time), _seconds(span.duration)
-        begin = _seconds(media.available_range.start_time) if told else Fraction(0)
-        unit = Fraction(1) if told or rate is None else rate
+        where, media = f"clip {number}", clip.media_reference
+        if clip.source_range is None and not told:
+            raise BadRequestError(f"{where} ({clip.name}): it has no range")
+        try:
+            span = _shown(clip)
+            if span is None:
+                continue
+            begin = _seconds(media.available_range.start_time) if told else Fraction(0)
+            start, length = _seconds(span.start_time) - begin, _seconds(span.duration)
+            rate = rate or timeline_rate(Fraction(span.start_time.rate))
+        except (ValueError, OverflowError, ZeroDivisionError) as error:
+            raise BadRequestError(f"{where} ({clip.name}): its range is no time: {error}") from error
+        retimed += any(isinstance(effect, otio.schema.TimeEffect) for one in (clip, *_around(clip)) for effect in one.effects)
+        unit = Fraction(1) if told else rate
+        named = (name_in(unquote(getattr(media, "target_url", None) or "")), clip.name)
         edits.append(
             ReadEdit(
-                where=f"clip {number}",
-                start=(start - begin) * unit,
-                end=(start - begin + length) * unit,
-                media=tuple(dict.fromkeys(name for name in (name_in(unquote(media.target_url or "")), clip.name) if name)),
+                where=where, start=start * unit, end=(start + length) * unit, media=tuple(dict.fromkeys(name for name in named if name))
             )
         )
-    return ReadCutList(counting=Counting.SECONDS if told else Counting.COUNT, edits=tuple(edits), rate=rate)
+    notes = []
+    if disabled := listed - len(clips):
+        notes.append(f"{counted(disabled, 'disabled clip')} {'is' if disabled == 1 else 'are'} left out.")
+    if retimed:
+        plays = "plays" if retimed == 1 else "play"
+        notes.append(f"{counted(retimed, 'clip')} {plays} at another speed: the beginning and the length on the timeline are taken.")
+    return ReadCutList(counting=Counting.SECONDS if told else Counting.COUNT, edits=tuple(edits), rate=rate, notes=tuple(notes))
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for part in _STRINGS_OR_EDGES.finditer(text):
+        if part[0] in ("[", "{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif part[0] in ("]", "}"):
+            depth -= 1
+    return deepest
+
+
+def _around(clip: Any) -> list[Any]:
+    """The tracks and stacks in which a clip lies, the nearest first."""
+    found = []
+    while (clip := clip.parent()) is not None:
+        found.append(clip)
+    return found
+
+
+def _shown(clip: Any) -> Any:
+    """The range of a clip's file that is seen: tracks and stacks in which it lies may show a part of it. None: nothing."""
+    seen = clip.trimmed_range()
+    for parent in _around(clip):
+        if parent.source_range is not None:
+            limits = parent.transformed_time_range(parent.source_range, clip)
+            first, end = max(seen.start_time, limits.start_time), min(seen.end_time_exclusive(), limits.end_time_exclusive())
+            if end <= first:
+                return None
+            seen = type(seen)(first, end - first)
+    return seen
 
 
 def _seconds(time: Any) -> Fraction:
+    if not time.rate > 0:
+        raise ValueError(f"{time.rate:g} frames a second")
     return Fraction(time.value) / timeline_rate(Fraction(time.rate))
 
 
