@@ -177,9 +177,10 @@ def cuts_import(
             done = import_cuts(
                 database,
                 video,
-                seen.frames,
+                seen.listed,
                 frame_times=FrameIndexes(objects).times,
                 reviewer=reviewer_name(ReviewerStore(database), reviewer),
+                keep=keep,
                 force=force,
                 details={"file": file.name, "format": seen.form},
             )

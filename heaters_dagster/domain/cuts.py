@@ -14,6 +14,7 @@ touches it. No range reaches over the next cut: one that would ends there. A rem
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -256,9 +257,12 @@ def import_cuts(clips: Iterable[ReviewClip], frames: Iterable[int]) -> Change:
     staying = {(clip.start_frame, clip.end_frame) for clip in live} & wanted
     before = {start: previous for (previous, start) in wanted}
     known_cuts = {clip.start_frame: clip.transition for clip in leaving}
+    starts = [clip.start_frame for clip in leaving]
     made = []
     for start, end in sorted(wanted - staying):
-        parents = [clip for clip in leaving if clip.start_frame < end and start < clip.end_frame]
+        # A list may have as many edits as there are clips: they are not all looked through for each.
+        near = leaving[max(0, bisect_right(starts, start) - 1) : bisect_left(starts, end)]
+        parents = [clip for clip in near if start < clip.end_frame]
         known = [clip.confidence for clip in parents if clip.confidence is not None]
         transition = known_cuts.get(start, Transition(CutKind.HAND))
         if transition is not None and start in before:
@@ -388,9 +392,10 @@ def _followers(
 ) -> list[ClipChange]:
     """Changes of the clips beside: those that were grouped with one of `old`, and one whose range reaches over the clips of `new`."""
     unlinked = {change.after.id: change.after for change in unlinked_followers(around, old)}
+    by_end = {clip.end_frame: clip for clip in new}
     changes = []
     for clip in around:
-        before = next((one for one in new if one.end_frame == clip.start_frame), None)
+        before = by_end.get(clip.start_frame)
         fitting = clip.transition if before is None else _fitting(clip, start_frame=before.start_frame)
         after = replace(unlinked.get(clip.id, clip), transition=fitting)
         if clip.id not in leaving_out and after != clip:

@@ -37,12 +37,14 @@ _IN_BUNDLE = "Info.fcpxml"
 class CutListPreview:
     """What an import would do.
 
-    form: of the list. frames: the cuts that there would be, ascending. added, removed: of them, against now. kept_clips: clips that stay as
-    they are. decided: clips that would be replaced although there is a decision on them. notes: a sentence each.
+    form: of the list. listed: its cuts, ascending. frames: the cuts that there would be. added, removed: of them, against now.
+    kept_clips: clips that stay as they are. decided: clips that would be replaced although there is a decision on them. notes: a sentence
+    each.
     """
 
     source_video_id: int
     form: str
+    listed: tuple[int, ...]
     frames: tuple[int, ...]
     added: tuple[int, ...]
     removed: tuple[int, ...]
@@ -88,6 +90,7 @@ def previewed(
     return CutListPreview(
         source_video_id=source_video_id,
         form=chosen.name,
+        listed=found.frames,
         frames=tuple(sorted(wanted)),
         added=tuple(sorted(wanted - present)),
         removed=tuple(sorted(present - wanted)),

@@ -23,13 +23,15 @@ def import_cuts(
     *,
     frame_times: FrameTimes,
     reviewer: str,
+    keep: bool = False,
     force: bool = False,
     details: Mapping[str, Any] | None = None,
 ) -> ReviewResult:
     """Make `frames` the cuts of a source video. Clips that have the same frames as before keep their decisions; others wait for review.
 
-    frames: where clips begin, without 0. force: also when clips with a decision are replaced; else that raises PermanentError.
-    details: what the ledger keeps of it. Raises CutError, NotFoundError, DatabaseUnavailableError; then nothing is changed.
+    frames: where clips begin, without 0. keep: the cuts that are there stay too, also those that somebody made a moment ago.
+    force: also when clips with a decision are replaced; else that raises PermanentError. details: what the ledger keeps of it.
+    Raises CutError, NotFoundError, DatabaseUnavailableError; then nothing is changed.
     """
     seconds = frame_times(source_video_id, frames) if frames else []
     with database.begin() as connection:
@@ -37,7 +39,8 @@ def import_cuts(
         live = transaction.lock_all(source_video_id)
         for frame, second in zip(frames, seconds, strict=True):
             transaction.know_time(source_video_id, frame, second)
-        change = cuts.import_cuts(live, frames)
+        present = {clip.start_frame for clip in live if clip.start_frame} if keep else set()
+        change = cuts.import_cuts(live, {*frames, *present})
         decided = decided_on(change)
         if decided and not force:
             who = transaction.last_changed_by(decided[0])

@@ -84,3 +84,16 @@ def test_cuts_outside_the_source_video_are_refused(database: Database, some_clip
         import_cuts(database, first.source_video_id, [101], frame_times=times, reviewer="Ada")
     with pytest.raises(NotFoundError):
         import_cuts(database, 987_654, [5], frame_times=times, reviewer="Ada")
+
+
+def test_a_cut_that_somebody_made_meanwhile_is_kept_where_cuts_are_kept(
+    database: Database, some_clips: SomeClips, reviews: ReviewStore
+) -> None:
+    """What a list changes is said before; then somebody else cuts, and then it comes in."""
+    first, *_ = some_clips(20, 40)
+    video = first.source_video_id
+    reviews.add_cut_point(video, 70, reviewer="Kai")
+    import_cuts(database, video, [30], frame_times=times, reviewer="Ada", keep=True)
+    assert [start for start, *_ in ranges(database, video)] == [0, 20, 30, 40, 70]
+    import_cuts(database, video, [30], frame_times=times, reviewer="Ada")
+    assert [start for start, *_ in ranges(database, video)] == [0, 30]

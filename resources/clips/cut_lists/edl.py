@@ -108,8 +108,8 @@ def read_edl(text: str, video: ReadFor) -> ReadCutList:
     """
     if video.rate.denominator != 1 and _PYSCENEDETECT.search(text):
         raise BadRequestError(
-            "PySceneDetect counts the frames of its EDL from whole seconds of the clock, so at"
-            f" {float(video.rate):.6g} frames a second they are not those of the cuts: take its CSV, FCPXML or OTIO"
+            "PySceneDetect counts the frames of its EDL from whole seconds of the clock, so they are not those of the cuts at the rate"
+            f" {float(video.rate):.6g}: take its CSV, FCPXML or OTIO"
         )
     shots = _shots(text)
     signed = _SIGNED.search(text) is not None

@@ -193,7 +193,7 @@ def _shown(clip: Any) -> Any:
 
 def _seconds(time: Any) -> Fraction:
     if not time.rate > 0:
-        raise ValueError(f"{time.rate:g} frames a second")
+        raise ValueError(f"a rate of {time.rate:g}")
     return Fraction(time.value) / timeline_rate(Fraction(time.rate))
 
 
