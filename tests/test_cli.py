@@ -46,6 +46,7 @@ from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.run_leases import SCHEDULER
 from heaters_dagster.domain.scenes import CutSettings, encoded
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
+from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.subtitles import AUTOMATIC, Line, SubtitleFile
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
@@ -587,7 +588,7 @@ def test_a_clip_is_called_on_the_command_line_as_on_the_pages(heaters: Heaters, 
     argument = called.format(video=clip.source_video_id, id=clip.id)
     code, printed = heaters("review approve", argument)
     assert code == 0, heaters.error
-    assert printed.startswith("approve: clip 3 of Harbour (action ")
+    assert printed.startswith("approved: clip 3 of Harbour (action ")
     assert f"{clip.source_video_id}:3" in printed.splitlines()[2].split()
     assert [row["clip_numbers"] for row in heaters.json("review history --limit 1")] == [[3]]
 
@@ -608,9 +609,9 @@ def test_a_clip_is_called_by_its_number_in_everything_that_is_told(heaters: Heat
     assert "clip 4 of Harbour has not failed (its state: waiting), so there is nothing to retry" in heaters.error
     assert heaters(f"cuts remove {video} 30")[0] == 1
     assert "there is no cut at frame 30: clip 4 of Harbour has the frames 20..49" in heaters.error
-    assert heaters(f"review skip {video}:3 {video}:4 {video}:2")[1].startswith("skip: clips 3, 4 and 2 of Harbour (action ")
+    assert heaters(f"review skip {video}:3 {video}:4 {video}:2")[1].startswith("skipped: clips 3, 4 and 2 of Harbour (action ")
     assert heaters("review history")[1].splitlines()[1].rstrip().endswith(f"{video}. Harbour  clips 2, 3 and 4")
-    assert heaters("review undo")[1].startswith("undo: clips 3, 4 and 2 of Harbour (action ")
+    assert heaters("review undo")[1].startswith("took back: clips 3, 4 and 2 of Harbour (action ")
     assert f"{harbour[0].id}" not in heaters(f"clips {video}")[1].replace(":", " ").split()
 
 
@@ -661,11 +662,19 @@ def test_the_command_line_never_decides_in_the_name_of_somebody_who_signs_in(hea
     assert ReviewerStore(database).signed_in(oidc_subject="https://id.example|g-17", name="Grace").id == grace.id
 
 
-def test_history_tells_who_did_what(heaters: Heaters, some_clips: SomeClips) -> None:
+def test_history_tells_who_did_what(heaters: Heaters, some_clips: SomeClips, database: Database) -> None:
     (clip,) = some_clips()
     heaters.json(f"review skip {clip.id} --as bob")
     (entry,) = heaters.json("review history")
     assert (entry["reviewer"], entry["action"], entry["clip_ids"]) == ("bob", "skip", [clip.id])
+    reviews(database).add_cut_point(clip.source_video_id, 20, reviewer="bob")
+    heaters.json("review undo --as bob")
+    assert [entry["action"] for entry in heaters.json("review history")] == ["undo", "add_cut_point", "skip"]
+    newest, added, skipped = heaters("review history")[1].splitlines()[1:]
+    assert "  took back: added a cut  " in newest
+    assert "  added a cut  " in added
+    assert "  skipped  " in skipped
+    assert "  took back  " in heaters("review history --limit 1")[1], "what it undid is not among the entries that are shown"
 
 
 def test_a_narrow_terminal_loses_no_column(heaters: Heaters, some_clips: SomeClips, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -752,7 +761,7 @@ def test_approving_what_is_approved_is_no_decision(heaters: Heaters, some_clips:
     (clip,) = some_clips()
     heaters.json(f"review approve {clip.id}")
     assert heaters.json(f"review approve {clip.id}")["action_id"] is None
-    assert "approve: nothing to do, the clips are in this state already." in heaters(f"review approve {clip.id}")[1]
+    assert "approved: nothing to do, the clips are in this state already." in heaters(f"review approve {clip.id}")[1]
     assert len(heaters.json("review history")) == 1
 
 
@@ -786,6 +795,21 @@ def test_single_clips_are_retried_by_their_ids(heaters: Heaters, some_clips: Som
     assert [row["state"] for row in heaters.json(f"clips {two.source_video_id}")] == ["review_approved", "export_failed", "review_approved"]
 
 
+def test_the_status_says_why_clips_failed_each_reason_once(heaters: Heaters, some_clips: SomeClips, database: Database) -> None:
+    clips = some_clips(20, 40, 60, 80, state=ClipState.EXPORTING)
+    reasons = ("the disk is full", "no such frame", "the disk is full", "the clock is wrong", "no picture")
+    for clip, reason in zip(clips, reasons, strict=True):
+        ClipStore(database).fail(clip.id, EXPORTS, reason, transient=False)
+    (row,) = heaters.json("status")
+    assert (row["error"], row["clip_errors"][0]) == (None, {"error": "the disk is full", "clips": 2})
+    assert {one["error"]: one["clips"] for one in row["clip_errors"][1:]} == dict.fromkeys(set(reasons) - {"the disk is full"}, 1)
+    for line in ("status", f"status {row['id']}"):
+        told = " ".join(heaters(line)[1].split())
+        assert "the disk is full (2 clips); no picture (1 clip); no such frame (1 clip); 1 other reason" in told
+    reviews(database).skip(clips[0].id, reviewer="ada")
+    assert {"error": "the disk is full", "clips": 1} in heaters.json("status")[0]["clip_errors"]
+
+
 def test_further_exports_can_be_asked_for_and_are_listed(heaters: Heaters, some_clips: SomeClips, database: Database) -> None:
     (clip,) = some_clips(state=ClipState.EXPORTED)
     (row,) = heaters.json(f"export {clip.id} --profile delivery")
@@ -796,7 +820,9 @@ def test_further_exports_can_be_asked_for_and_are_listed(heaters: Heaters, some_
     assert exports.claim(clip.id, "delivery", key)
     exports.fail(clip.id, "delivery", "the disk is full", transient=False)
     assert "delivery: the disk is full" in heaters(f"clips {clip.source_video_id}")[1]
-    assert "1 with another export failed" in " ".join(heaters("status")[1].split())
+    told = " ".join(heaters("status")[1].split())
+    assert "1 with another export failed" in told
+    assert "the disk is full (1 clip)" in told
     assert heaters(f"retry --clip {clip.id}")[0] == 0
     assert exports.claim(clip.id, "delivery", key)
     assert exports.finish(clip.id, "delivery", clip.cut_point_version, MadeObject(key, 7, {}))

@@ -189,12 +189,14 @@ def history(
     if as_json:
         terminal.show_json(rows)
         return
+    by_id = {entry.id: entry for entry in entries}
     for row, entry in zip(rows, entries, strict=True):
+        row["done"] = entry.words(by_id)
         row["video"] = f"{entry.source_video_id}. {entry.source_video_title}"
         named = [known[clip_id] for clip_id in entry.clip_ids]
         is_one_video = {title for _, title in named} == {entry.source_video_title}
         row["clips"] = clips_by_number([number for number, _ in named]) if is_one_video else clips_in_words(named)
-    columns = [Column("action", "id", True), Column("when", "created_at"), Column("who", "reviewer"), Column("what", "action")]
+    columns = [Column("action", "id", True), Column("when", "created_at"), Column("who", "reviewer"), Column("what", "done", wraps=True)]
     terminal.show_table(
         "", [*columns, Column("video", "video", wraps=True), Column("clips", "clips", wraps=True), Column("undone", "undone")], rows
     )

@@ -17,7 +17,7 @@ from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.run_leases import SCHEDULER
 from heaters_dagster.domain.timecode import ClipTimecodes
-from heaters_dagster.domain.words import clip_state_words
+from heaters_dagster.domain.words import action_words, clip_state_words
 from heaters_dagster.registries import Registry
 from heaters_dagster.settings import Settings, load_settings
 
@@ -244,11 +244,11 @@ def show_result(result: ReviewResult, names: ClipLookup, as_json: bool) -> None:
         )
         return
     if result.action_id is None:
-        terminal.say(f"{result.action}: nothing to do, the clips are in this state already.")
+        terminal.say(f"{action_words(result.action)}: nothing to do, the clips are in this state already.")
     else:
         shown = [clip.id for clip in result.clips if clip.is_live]
         known = names.named(shown)
-        what = f"{result.action}: {clips_in_words(known[clip_id] for clip_id in shown) or 'done'}"
+        what = f"{action_words(result.action)}: {clips_in_words(known[clip_id] for clip_id in shown) or 'done'}"
         terminal.say(f"{what} (action {result.action_id}; {_way_back(result.action)})")
     terminal.show_table("", CLIP_COLUMNS[:6], rows[:_MOST_ROWS])
     if len(rows) > _MOST_ROWS:

@@ -392,6 +392,7 @@ def _video_row(video: VideoOverview, failing: Mapping[Job, FailingStarts]) -> di
         "start_timecode": video.start_timecode,
         "reel": video.reel,
         "error": video.error,
+        "clip_errors": [{"error": one.reason, "clips": one.clips} for one in video.clip_failures],
         "warnings": [*video.warnings, *filter(None, [video.uncut])],
         "clips": {str(state): count for state, count in video.clips.items()},
         "clip_summary": ", ".join(f"{count} {what}" for what, count in (*sorted(video.clips.items()), *video.beside.items())),
@@ -411,10 +412,12 @@ def _video_row(video: VideoOverview, failing: Mapping[Job, FailingStarts]) -> di
 
 
 def _row_in_words(video: VideoOverview, failing: Mapping[Job, FailingStarts]) -> dict[str, Any]:
-    """The row for people: states in words."""
+    """The row for people: states in words. Errors are those of the source video and of its clips."""
+    from resources.postgres.clip_failures import failures_words
+
     states = [f"{video.clips[state]} {clip_state_words(state)}" for state in ClipState if video.clips.get(state)]
     clips = ", ".join([*states, *(f"{count} {what}" for what, count in video.beside.items())])
-    error = video.error and without_state_names(video.error)
+    error = without_state_names("; ".join(filter(None, (video.error, failures_words(video.clip_failures)))))
     others = [wait.words for asset, wait in video.waits.items() if asset != GOLD_MASTER.asset]
     quality = Quality.from_json(video.quality)
     master = video.waits.get(GOLD_MASTER.asset)

@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, any_,
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.words import action_words
 from resources.postgres.review_statements import CLIP_IDS
 from resources.postgres.tables import clips, review_actions, reviewers, source_videos
 
@@ -39,6 +40,17 @@ class HistoryEntry:
     created_at: datetime
     before_counts: Mapping[str, int] | None = None
     after_counts: Mapping[str, int] | None = None
+
+    def words(self, known: Mapping[int, HistoryEntry]) -> str:
+        """`took back: imported the cuts of a list: reel.edl`. known: entries by id, as many as are at hand: what an undo undid is named
+        when it is among them."""
+        words = action_words(self.action)
+        if self.action is ReviewAction.RENAME:
+            return f"{words}: {self.details.get('title')} (was {self.details.get('title_before')})"
+        if self.action is ReviewAction.IMPORT_CUTS and (file := self.details.get("file")):
+            return f"{words}: {file}"
+        target = None if self.target_action_id is None else known.get(self.target_action_id)
+        return words if target is None else f"{words}: {target.words(known)}"
 
 
 def is_of_video(connection: Connection, source_video_id: int) -> ColumnElement[bool]:

@@ -14,11 +14,12 @@ from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.scenes import CutSettings, nothing_cut
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
+from heaters_dagster.domain.transitions import CLIP_RETRY, SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import video_state_words
 from heaters_dagster.registries import DETECTORS
 from resources.postgres import clip_exports
 from resources.postgres.clip_counts import counts_of_videos
+from resources.postgres.clip_failures import ClipFailure, failures_of
 from resources.postgres.clip_work import counts_beside
 from resources.postgres.conditions import among
 from resources.postgres.database import Database
@@ -39,6 +40,7 @@ _video = source_videos.c
 _PAGE = 1_000
 _OF_OTHER_TABLES = {
     "clips", "beside", "progress", "site_waits", "quality", "related", "waits", "one_piece", "start_timecode", "reel", "uncut",
+    "clip_failures",
 }  # fmt: skip
 
 
@@ -70,7 +72,7 @@ class VideoOverview:
     """What a line about a source video shows; members as in SourceVideo.
 
     clips, beside, progress, waits, site_waits, quality, related, one_piece, uncut: as in ListedVideo. start_timecode, reel: as in
-    SourceFacts.
+    SourceFacts. clip_failures: why clips of it failed.
     """
 
     id: int
@@ -95,6 +97,7 @@ class VideoOverview:
     related: tuple[Related, ...]
     one_piece: str | None = None
     uncut: str | None = None
+    clip_failures: tuple[ClipFailure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,7 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
     waits, qualities, room = waits_of(connection, ids), qualities_of(connection, ids), room_waits_of(connection, ids)
     related, whole, facts = related_of(connection, ids), one_piece_reasons(connection, ids), brief_facts(connection, ids)
     uncut = _uncut(connection, counts)
+    failures = failures_of(connection, [one for one in ids if beside.get(one) or CLIP_RETRY.keys() & counts.get(one, {}).keys()])
     return [
         VideoOverview(
             **{**row._mapping, "state": SourceVideoState(row.state)},
@@ -225,6 +229,7 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
             related=tuple(related.get(row.id, ())),
             one_piece=whole.get(row.id),
             uncut=uncut.get(row.id),
+            clip_failures=failures.get(row.id, ()),
         )
         for row in rows
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -12,6 +12,7 @@ from heaters_dagster.domain.cold_storage import RestoreOffer
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.states import APPROVED_STATES
 from heaters_dagster.domain.timecode import ClockOfVideo
+from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres.clip_store import Clip
 from resources.postgres.export_store import ClipExport
@@ -126,20 +127,38 @@ def exports_table(
     """An HTML table of approved clips: number, time, state, and links to the files of each.
 
     exports: of each clip. address: of the file by a clip's id and an export profile. beside: clip id -> what stages beside the others
-    say of it. clock: of the source video; None: it has no timecode.
+    say of it. clock: of the source video; None: it has no timecode. Why several clips failed stands once, above the table.
     """
+    shared = _shared_reasons(clips, exports)
     rows = []
     for clip in clips:
         times = f"{views.clock(clip.start_time_seconds)} to {views.clock(clip.end_time_seconds)}"
         times += f"<br>from {clock.at(clip.start_time_seconds)}" if clock is not None else ""
         further = [one for one in exports[clip.id] if one.profile != clip.export_profile and one.key != clip.clip_filepath]
-        state = views.clip_words(clip.state) + (f": {clip.error}" if clip.error else "")
+        state = views.clip_words(clip.state) + _reason(clip.error, shared)
         told = [state + (f" · {beside[clip.id]}" if clip.id in beside else "")]
-        told += [f"{one.profile}: {views.export_words(one.state)}" + (f": {one.error}" if one.error else "") for one in further]
+        told += [f"{one.profile}: {views.export_words(one.state)}{_reason(one.error, shared)}" for one in further]
         linked = [("Download", clip.export_profile)] if clip.clip_filepath else []
         linked += [(f"Download {one.profile}", one.profile) for one in further if one.has_file]
         files = [f'<a href="{escape(address(clip.id, profile))}" download>{escape(words)}</a>' for words, profile in linked]
         states, file = "<br>".join(map(escape, told)), "<br>".join(files)
         rows.append(f'<tr><th scope="row">{clip.sequence}</th><td>{times}</td><td>{states}</td><td>{file}</td></tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Clip", "Time", "State", "File"))
-    return f'<table class="heaters-exports"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    above = "".join(f"<p>The same reason for {counted(len(ids), 'clip')}: {escape(reason)}</p>" for reason, ids in shared.items())
+    return f'{above}<table class="heaters-exports"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _shared_reasons(clips: Sequence[Clip], exports: Mapping[int, Sequence[ClipExport]]) -> dict[str, set[int]]:
+    """Why several clips failed -> their ids: what stands once above the table, and not in every row."""
+    found: dict[str, set[int]] = {}
+    for clip in clips:
+        for reason in filter(None, (clip.error, *(one.error for one in exports[clip.id]))):
+            found.setdefault(reason, set()).add(clip.id)
+    return {reason: ids for reason, ids in found.items() if len(ids) > 1}
+
+
+def _reason(error: str | None, shared: Mapping[str, Collection[int]]) -> str:
+    """What follows a state: `: the disk is full`."""
+    if not error:
+        return ""
+    return ", for the reason above" if error in shared else f": {error}"

@@ -8,7 +8,7 @@ import streamlit as st
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import HeatersError
-from heaters_dagster.domain.words import counted
+from heaters_dagster.domain.words import action_words, counted
 from resources.postgres.reviewer_store import ReviewerStore
 from review_app.ledger import ledger
 from review_app.screens import shell
@@ -36,7 +36,7 @@ def _asked(desk: ReviewDesk) -> tuple[str | None, tuple[ReviewAction, ...], int,
         st.session_state["history-clip"] = clip_text(desk, address["clip"])
     who, what, when, which = st.columns([2, 3, 1.5, 1.5])
     reviewer = who.selectbox("Who", [_EVERYBODY, *names], key="history-who")
-    chosen = what.multiselect("What", list(ReviewAction), format_func=views.action_words, placeholder="everything", key="history-what")
+    chosen = what.multiselect("What", list(ReviewAction), format_func=action_words, placeholder="everything", key="history-what")
     days = when.selectbox("Since", [1, 7, 30, 0], index=1, format_func=_since, key="history-since")
     clip_id, problem = clip_field(desk, which, "Clip", key="history-clip")
     if problem:

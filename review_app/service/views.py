@@ -31,8 +31,8 @@ from heaters_dagster.domain.stages import (
 from heaters_dagster.domain.stages import beside as stages_beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.timecode import ClockOfVideo
+from heaters_dagster.domain.words import action_words, counted, video_state_words
 from heaters_dagster.domain.words import clip_state_words as state_words
-from heaters_dagster.domain.words import counted, video_state_words
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_store import HistoryEntry
 from resources.postgres.source_video_lists import VideoCounts
@@ -58,25 +58,6 @@ _EXPORT_STATES: Mapping[ExportState, str] = {
     ExportState.WORKING: EXPORTS.words.working,
     ExportState.DONE: "exported",
     ExportState.FAILED: EXPORTS.words.failed,
-}
-_ACTIONS = {
-    "approve": "approved",
-    "skip": "skipped",
-    "archive": "archived",
-    "group": "grouped",
-    "add_cut_point": "added a cut",
-    "remove_cut_point": "removed a cut",
-    "move_cut_point": "moved a cut",
-    "edit_cut": "said what a cut is",
-    "undo": "took back",
-    "redo": "did again",
-    "recut": "cut the video anew",
-    "replace": "replaced the video",
-    "send_back": "sent back to review",
-    "rename": "gave a new title",
-    "delete": "deleted the video",
-    "edit_facts": "changed facts",
-    "import_cuts": "imported the cuts of a list",
 }
 #: The longest hover preview.
 PREVIEW_FRAMES = 250
@@ -207,11 +188,6 @@ def kind_words(kind: str) -> str:
     return UNKNOWN_KIND if kind == NO_KIND else CutKind(kind).words
 
 
-def action_words(action: str) -> str:
-    """What a review action did: `added a cut`."""
-    return _ACTIONS.get(str(action), str(action))
-
-
 def source_time_json(clock: ClockOfVideo | None) -> dict[str, Any] | None:
     """The timecode of a source video for the player; None: it has none."""
     if clock is None:
@@ -307,7 +283,7 @@ def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[Histor
             id=entry.id,
             when=entry.created_at.timestamp(),
             who=entry.reviewer,
-            what=_done(entry, known),
+            what=entry.words(known),
             source_video=f"{entry.source_video_id}. {entry.source_video_title}",
             clips=tuple((clip_id, _number(entry, clip_id)) for clip_id in entry.clip_ids[:_LINKED_CLIPS]),
             clip_count=len(entry.clip_ids),
@@ -336,18 +312,6 @@ def _number(entry: HistoryEntry, clip_id: int) -> int | None:
     shots = (side.get(str(clip_id)) or {} for side in (entry.after, entry.before))
     number = next((shot["sequence"] for shot in shots if "sequence" in shot), None)
     return None if number is None else int(str(number))
-
-
-def _done(entry: HistoryEntry, known: Mapping[int, HistoryEntry]) -> str:
-    words = action_words(entry.action)
-    if entry.action is ReviewAction.RENAME:
-        return f"{words}: {entry.details.get('title')} (was {entry.details.get('title_before')})"
-    if entry.action is ReviewAction.IMPORT_CUTS and (file := entry.details.get("file")):
-        return f"{words}: {file}"
-    if entry.target_action_id is None:
-        return words
-    target = known.get(entry.target_action_id)
-    return f"{words}: {_done(target, known)}" if target else words
 
 
 def _side(entry: HistoryEntry, side: str) -> str:

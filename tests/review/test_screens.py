@@ -23,6 +23,7 @@ from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.site_access import SitePart
 from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
 from heaters_dagster.domain.source_lists import Member
+from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.timecode import ClockOfVideo, SourceTime
 from heaters_dagster.registries import CUT_LIST_FORMATS
@@ -386,6 +387,18 @@ def test_every_file_of_a_clip_is_offered_and_what_is_still_to_come_is_named(desk
         f'<td><a href="/api/export/{clip.id}?profile=stream_copy" download>Download</a><br>'
         f'<a href="/api/export/{clip.id}?profile=delivery" download>Download delivery</a></td>'
     ) in table()
+
+
+def test_the_reason_for_which_several_clips_failed_stands_once_above_the_exports(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    made = some_clips(30, 60, state=ClipState.EXPORTING)
+    for clip, reason in zip(made, ("the <disk> is full", "the <disk> is full", "no such frame"), strict=True):
+        desk.clips.fail(clip.id, EXPORTS, reason, transient=False)
+    live = desk.clips.load_live(made[0].source_video_id)
+    table = exports.exports_table(live, desk.exports.of_clips([clip.id for clip in live]), lambda clip_id, profile: "", {})
+    assert table.startswith("<p>The same reason for 2 clips: the &lt;disk&gt; is full</p><table")
+    assert table.count("the &lt;disk&gt; is full") == 1
+    assert table.count("<td>export failed, for the reason above</td>") == 2
+    assert table.count("<td>export failed: no such frame</td>") == 1
 
 
 def test_a_cut_list_has_a_link_for_each_form() -> None:
