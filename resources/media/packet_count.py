@@ -64,6 +64,8 @@ class _Count:
     sample_rate: int = 0
     told_at_byte: int = 0
     first_keyframe_seconds: float | None = None
+    #: Whether the first packet with a time is not shown; None before it came.
+    begins_hidden: bool | None = None
 
     def times(self) -> NDArray[np.float64]:
         return np.frombuffer(self.seconds, dtype=np.float64) if self.seconds else np.zeros(0)
@@ -131,7 +133,7 @@ def counted(path: Path, found: MediaProbe, *, name: str) -> MediaProbe:
         known = replace(known, video=replace(known.video, start_seconds=begins), in_decoding_order=True)
     if found.container in _INDEXED_CONTAINERS:
         known = replace(known, without_times=_has_times_of_decoding(path, known, name))
-    if found.container in _EDITED_CONTAINERS and (early := _early_seconds(path, known, name)):
+    if found.container in _EDITED_CONTAINERS and counts[found.video.index].begins_hidden and (early := _early_seconds(path, known, name)):
         start = known.video.start_seconds + early
         known = replace(known, video=replace(known.video, start_seconds=start), early_seconds=early)
     sounds = _sounds(known, counts)
@@ -233,6 +235,8 @@ def _count(count: _Count, packet: Any, time: int | None) -> None:
     import av
 
     count.packets += 1
+    if count.begins_hidden is None and packet.pts is not None:
+        count.begins_hidden = packet.is_discard
     time = packet.dts if time is None else time
     if time is not None and not packet.is_discard:
         count.seconds.append(seconds_of(time, packet.time_base))
