@@ -841,6 +841,14 @@ def test_the_cut_list_comes_in_every_format(heaters: Heaters, video: int, tmp_pa
         target = tmp_path / f"cuts.{form}"
         assert heaters(f"cutlist {video} --format {form} --output {target}")[0] == 0
         assert target.stat().st_size > 0
+    before = tmp_path / "before.csv"
+    before.write_text("the list of yesterday")
+    os.link(before, tmp_path / "cuts.csv")
+    (tmp_path / "newest.csv").symlink_to("cuts.csv")
+    assert heaters(f"cutlist {video} --output {tmp_path / 'newest.csv'}")[0] == 0
+    assert [row["start_frame"] for row in csv.DictReader((tmp_path / "cuts.csv").open())] == ["0", "20", "40"]
+    assert before.read_text() == "the list of yesterday", "a list that is ended while it is written leaves the one before it whole"
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_a_cut_list_names_the_files_that_the_editor_has(heaters: Heaters, video: int, database: Database) -> None:

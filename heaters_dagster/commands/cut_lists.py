@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -112,11 +113,27 @@ def cutlist(
         sys.stdout.write(written.texts[0])
         return
     for place, text in zip(_numbered(output, len(written.texts)), written.texts, strict=True):
-        # Line ends stay as the format has them, also on systems that write others.
-        place.write_text(text, encoding="utf-8", newline="")
+        _write(place, text)
         terminal.say(f"Wrote {place}")
 
 
 def _numbered(output: Path, count: int) -> list[Path]:
     """`cuts.edl`, or `cuts_1.edl`, `cuts_2.edl`."""
     return [output] if count == 1 else [output.with_stem(f"{output.stem}_{number}") for number in range(1, count + 1)]
+
+
+def _write(place: Path, text: str) -> None:
+    """Write a list so that it appears whole, and the one before it stays until then. Line ends stay as the format has them."""
+    from resources.object_store.work_folder import disk_full_named
+
+    place = place.resolve()
+    if place.exists() and not place.is_file():  # a pipe, a terminal
+        place.write_text(text, encoding="utf-8", newline="")
+        return
+    part = place.with_name(f".{os.getpid()}.part")
+    try:
+        with disk_full_named(part):
+            part.write_text(text, encoding="utf-8", newline="")
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)

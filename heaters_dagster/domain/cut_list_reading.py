@@ -68,12 +68,15 @@ class ReadCutList:
 class ClipFile:
     """The file of a clip, which a list may name in place of that of the source video. Frames are those of the rate of its lists.
 
-    begins_at, length_frames: what it has of the source video. first_count: of the timecode of its first frame.
+    begins_at, length_frames: what it has of the source video. first_count: of the timecode of its first frame. head, tail: frames of the
+    transitions at the ends of its clip that it leaves out: who takes the file up to its end means the cut.
     """
 
     begins_at: int
     length_frames: int
     first_count: int
+    head: int = 0
+    tail: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,13 +198,25 @@ def _in_source(read: ReadCutList, edits: Sequence[ReadEdit], video: ReadFor) -> 
         if file is None:
             placed.append(next(following))
         elif read.counting is Counting.SECONDS:
-            placed.append(_moved(edit, file.begins_at / video.rate))
+            placed.append(_with_transitions(_moved(edit, file.begins_at / video.rate), file, 1 / video.rate, 0))
         else:
             first, length = file.first_count * frames, file.length_frames * frames
             (edit,) = _after_midnight([edit], first, length, read.day)
             begins = first if first <= edit.start and edit.end <= first + length else 0
-            placed.append(_moved(edit, (file.begins_at + video.first_count) * frames - begins))
+            moved = _moved(edit, (file.begins_at + video.first_count) * frames - begins)
+            placed.append(_with_transitions(moved, file, frames, video.first_count))
     return placed
+
+
+def _with_transitions(edit: ReadEdit, file: ClipFile, unit: Fraction, first: int) -> ReadEdit:
+    """The edit up to the cuts of the clip, where it reaches an end of a file that leaves out transitions.
+
+    unit: how the list counts a frame of the file. first: the frame at which it begins to count.
+    """
+    begins, ends = file.begins_at + first, file.begins_at + file.length_frames + first
+    head = file.head if round(edit.start / unit) == begins else 0
+    tail = file.tail if round(edit.end / unit) == ends else 0
+    return replace(edit, start=edit.start - head * unit, end=edit.end + tail * unit)
 
 
 def _moved(edit: ReadEdit, by: Fraction) -> ReadEdit:

@@ -11,7 +11,7 @@ import numpy as np
 from heaters_dagster.domain import cuts
 from heaters_dagster.domain.cut_list_rates import count_of_beginning, drops_frames, first_count, frame_places, place_at
 from heaters_dagster.domain.cut_list_reading import MOST_LIST_BYTES, ClipFile, FoundCuts, ReadFor, cuts_of, decoded
-from heaters_dagster.domain.cut_lists import CutListFormat
+from heaters_dagster.domain.cut_lists import CutListFormat, timeline_range
 from heaters_dagster.domain.cuts import Change
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError
 from heaters_dagster.domain.timecode import SourceTime
@@ -152,10 +152,11 @@ def _clip_files(
     for clip in with_file:
         assert clip.clip_filepath is not None
         place = place_of_file(clip, exports[clip.id], rate, indexes)
+        whole = timeline_range(clip, rate)
         began = place.start - place_at(live[0].start_time_seconds, rate)
         count = first_count(time.beginning_at(began / rate), rate) if time is not None else 0
         stored = PurePosixPath(clip.clip_filepath)
         for name in (stored.name, name_in_zip(video.title, clip.sequence, stored.suffix)):
-            file = ClipFile(place.start, place.length, count)
+            file = ClipFile(place.start, place.length, count, head=place.start - whole.start, tail=whole.end - place.end)
             found |= {name.casefold(): file, PurePosixPath(name).stem.casefold(): file}
     return found

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from heaters_dagster.domain.cut_list_media import CutListMedia
 from heaters_dagster.domain.cut_list_rates import frame_places
 from heaters_dagster.domain.cut_list_reading import ClipFile, ReadFor, cuts_of, decoded
 from heaters_dagster.domain.errors import BadRequestError
@@ -237,6 +238,24 @@ def test_a_list_may_name_the_files_of_clips() -> None:
         starts = [timecode(first + more, rate) for more in (0, 20)]
         named = [event(1, *starts), "* FROM CLIP NAME: Film clip 002.MP4", event(2, *starts), "* FROM CLIP NAME: another.mp4"]
         assert imported("edl", edl(*named), video) == (110, 130)
+
+
+@pytest.mark.parametrize("form", FORMS[:3])
+@pytest.mark.parametrize("rate", [Fraction(25), NTSC[1]])
+def test_files_without_their_transitions_come_back_as_the_cuts_of_their_clips(form: str, rate: Fraction) -> None:
+    """A dissolve over the frames 90 to 109 at the cut 100: the files end before it and begin behind it."""
+    clips = listed((0, 100, 200), rate)
+    names = [f"clip_{clip.id}.mp4" for clip in clips]
+    held = [CutListMedia(name=names[0], path=names[0], length_frames=90, first_frame=1_000)]
+    held.append(CutListMedia(name=names[1], path=names[1], length_frames=90, first_frame=1_110, begins_at=110))
+    source = replace(source_at(rate), clip_media={clip.id: media for clip, media in zip(clips, held, strict=True)})
+    files = {names[0]: ClipFile(0, 90, 1_000, tail=10), names[1]: ClipFile(110, 90, 1_110, head=10)}
+    video = video_at(rate, frames=200, begin=1_000, clip_files=files)
+    text = CUT_LIST_FORMATS.load(form).write(source, clips)
+    assert imported(form, text, video) == (100,)
+    inside = replace(clips[0], end_time_seconds=float(80 / rate))
+    text = CUT_LIST_FORMATS.load(form).write(source, [inside, clips[1]])
+    assert imported(form, text, video) == (80, 100), "an edit that ends inside the file ends there"
 
 
 def test_clips_of_older_fcpxml_are_read_by_their_video() -> None:
