@@ -210,6 +210,8 @@ def test_what_pyscenedetect_itself_writes_is_read(tmp_path: Any) -> None:
 def test_at_a_variable_rate_the_times_of_pyscenedetect_decide() -> None:
     places = np.array([0, 2, 3, 7, 37, 50, 80, 100])
     assert imported("csv", scenes((0, 37, 50, 100)), video_at(Fraction(25), places=places)) == (4, 5)
+    assert imported("csv", scenes((0, 37, 50, 80)), video_at(Fraction(25), places=places)) == (4, 5), "it ends when its last frame begins"
+    assert imported("csv", scenes((0, 37, 50)), video_at(Fraction(25), places=places)) == (4, 5)
 
 
 def test_a_list_with_handles_says_that_its_edits_overlap() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, lines_of, number_of
@@ -105,6 +106,9 @@ def read_csv(text: str, video: ReadFor) -> ReadCutList:
     if not ours and not by_time:
         base = 0 if edits and edits[0].start == 0 else 1
         edits = [ReadEdit(where=edit.where, start=edit.start - base, end=edit.end) for edit in edits]
+    # At a variable rate PySceneDetect ends the last scene when its last frame begins, not when that ends.
+    if by_time and edits and round(edits[-1].end * video.rate) == int(video.places[-2]):
+        edits[-1] = replace(edits[-1], end=Fraction(int(video.places[-1])) / video.rate)
     return ReadCutList(counting=Counting.SECONDS if by_time else Counting.FRAMES, edits=tuple(edits))
 
 
