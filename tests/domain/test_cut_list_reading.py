@@ -210,8 +210,13 @@ def test_what_pyscenedetect_itself_writes_is_read(tmp_path: Any) -> None:
 def test_at_a_variable_rate_the_times_of_pyscenedetect_decide() -> None:
     places = np.array([0, 2, 3, 7, 37, 50, 80, 100])
     assert imported("csv", scenes((0, 37, 50, 100)), video_at(Fraction(25), places=places)) == (4, 5)
-    assert imported("csv", scenes((0, 37, 50, 80)), video_at(Fraction(25), places=places)) == (4, 5), "it ends when its last frame begins"
-    assert imported("csv", scenes((0, 37, 50)), video_at(Fraction(25), places=places)) == (4, 5)
+    ends = np.array([0, 2, 3, 7, 37, 50, 92, 100])
+    for stated in (89, 92, 99):  # the length that the file states
+        assert imported("csv", scenes((0, 37, 50, stated)), video_at(Fraction(25), places=ends)) == (4, 5)
+    assert imported("csv", scenes((0, 37, 50, 60)), video_at(Fraction(25), places=ends)) == (4, 5, 6), "it was told to stop before"
+    text = "* CREATED WITH PYSCENEDETECT 0.7.2\n" + edl(event(1, "00:00:00:00", "00:00:01:12"))
+    with pytest.raises(BadRequestError, match="at the rate of this source video, which varies: take its CSV, which has their times"):
+        imported("edl", text, video_at(Fraction(25), places=places))
 
 
 def test_a_list_with_handles_says_that_its_edits_overlap() -> None:

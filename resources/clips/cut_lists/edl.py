@@ -106,10 +106,11 @@ def read_edl(text: str, video: ReadFor) -> ReadCutList:
     Each timecode counts as the sign before its frames says; where a list has colons alone, as FCM says, and without FCM as the source video
     does. FCM is often that of the sequence: where fewer edits lie in the source video by it than as that one counts, it is not followed.
     """
-    if video.rate.denominator != 1 and _PYSCENEDETECT.search(text):
+    if _PYSCENEDETECT.search(text) and (video.rate.denominator != 1 or not video.is_constant):
+        others = "FCPXML or OTIO" if video.is_constant else "which has their times"
         raise BadRequestError(
             "PySceneDetect counts the frames of its EDL from whole seconds of the clock, so they are not those of the cuts at the rate"
-            f" {float(video.rate):.6g}: take its CSV, FCPXML or OTIO"
+            f" {f'{float(video.rate):.6g}' if video.is_constant else 'of this source video, which varies'}: take its CSV, {others}"
         )
     shots = _shots(text)
     signed = _SIGNED.search(text) is not None
