@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.fades import one_for_each_fade
 from heaters_dagster.domain.flashes import speak_of_flashes
+from heaters_dagster.domain.going_on import goes_on
 from heaters_dagster.domain.true_runs import true_runs
 
 Floats = NDArray[np.float32]
@@ -37,8 +38,8 @@ _SHORT_STRETCH = 6
 _EDGE_BEFORE, _EDGE_AFTER = 1, 2
 #: From this chance on a hard place is the boundary of a longer stretch; less likely ones give way to its middle.
 _HARD_IN_STRETCH = 0.3
-#: What is less likely is no boundary, whatever the threshold.
-_LEAST_CHANCE = 0.02
+#: What is less likely is no boundary, whatever the threshold; and from this on the pictures around are looked at once more.
+_LEAST_CHANCE, _DOUBTED = 0.02, 0.1
 _END_FRAMES = 2
 #: Frames on either side that the features `across` and `unlike_across` leave out; for a stretch the first that leaves out all of it.
 _GAPS = (0, 2, 4, 8, 16)
@@ -75,13 +76,14 @@ class Model(Protocol):
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """What is known of every frame. names: of the columns of `pictures`, (n, names): as they are kept, so that two hours of them are in
-    memory once. chance, part: (n,), of the network's two heads.
+    memory once. chance, part: (n,), of the network's two heads. looks: as `going_on.goes_on` wants them; None: no shot is seen to go on.
     """
 
     names: tuple[str, ...]
     pictures: NDArray[np.float16] | Floats
     chance: Floats
     part: Floats
+    looks: NDArray[np.uint8] | None = None
 
     def __getitem__(self, name: str) -> Floats:
         return self.pictures[:, self.names.index(name)].astype(np.float32)
@@ -272,6 +274,17 @@ def without_flashes(features: Features) -> Features:
     return replace(features, chance=np.where(flashes, 0, features.chance), part=np.where(flashes, 0, features.part))
 
 
+def without_shots_that_go_on(column: Floats, features: Features) -> Floats:
+    """(n,) of chances: without those at which the shot before goes on after it, but for pages that are turned."""
+    if features.looks is None:
+        return column
+    turned, kept = set(turned_pages(features)), column.copy()
+    for frame in np.flatnonzero(column >= _DOUBTED).tolist():
+        if frame not in turned and goes_on(features.looks, frame):
+            kept[frame] = 0
+    return kept
+
+
 def wipe_ranges(features: Features) -> dict[int, tuple[int, int]]:
     """Middle frame -> first and last frame of what looks like a wipe. Light that flashes moves edges too."""
     if WIPE not in features.names:
@@ -327,7 +340,7 @@ def fused(features: Features, hard: Model, gradual: Model) -> Floats:
         sure = max(_SEEN_PAGE, float(column[beside].max()))
         column[beside] = 0
         column[frame] = sure
-    return one_for_each_fade(column, features["contrast"])
+    return without_shots_that_go_on(one_for_each_fade(column, features["contrast"]), features)
 
 
 _STRETCH_NAMES = (

@@ -11,6 +11,7 @@ from heaters_dagster.domain.cut_features import REACH, picture_features
 from heaters_dagster.domain.cut_fusion import FLASH, PAGE, WIPE
 from heaters_dagster.domain.detector import Boundary
 from heaters_dagster.domain.flashes import Calmed
+from heaters_dagster.domain.going_on import SPACING, looks_of
 from resources.models.scores.learned import PictureFeatures
 from training.cut_fusion.disturbances import DISTURBANCES
 from training.cut_fusion.examples import IGNORED, hard_examples, stretch_examples
@@ -136,7 +137,8 @@ def test_features_are_the_same_however_the_frames_come(steps: tuple[int, ...]) -
     while at < len(frames):
         stream.feed(frames[at : at + steps[turn % len(steps)]])
         at, turn = at + steps[turn % len(steps)], turn + 1
-    told, streamed = stream.finish()
+    told, streamed, looks = stream.finish()
+    np.testing.assert_array_equal(looks, looks_of(calm[::SPACING]))
     assert told == (*names, FLASH, WIPE, PAGE)
     assert streamed[:, -3].sum() == flashes.sum()
     np.testing.assert_allclose(streamed[:, :-3], expected.astype(np.float16).astype(np.float32), rtol=2e-3, atol=2e-3)

@@ -102,8 +102,34 @@ RECIPES = {
     "deep bars appear": bars(f"gte(n,{AT})", 0.2),
     "bars go": bars(f"lt(n,{AT})", 0.14),
     "bars appear at the sides": bars(f"gte(n,{AT})", 0.125, sides=True),
+    "more light from a moment on": f"lutyuv=y=clip(1.7*val+8\\,16\\,235):enable='gte(n,{AT})'",
+    "less light from a moment on": f"lutyuv=y=16+(val-16)*0.35:enable='gte(n,{AT})'",
     "a flash": box(f"between(n,{AT},{AT + 1})", colour="white"),
 }
+
+
+SMOKE = "0x5A544E"
+#: Longer than a flash: whether the same shot comes back can only be seen where it does not go far meanwhile.
+LONG_RECIPES = {
+    "the light goes out for 18 frames": box(f"between(n,{AT},{AT + 17})"),
+    "fire, and smoke that thins": ",".join(
+        (
+            box(f"between(n,{AT},{AT + 5})", colour="0xFFA030"),
+            box(f"between(n,{AT + 6},{AT + 8})", colour=SMOKE),
+            f"fade=t=in:s={AT + 9}:n=24:c={SMOKE}:enable='gte(n,{AT + 9})'",
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("recipe", LONG_RECIPES)
+def test_a_shot_that_comes_back_after_a_while_stays_one_clip(recipe: str) -> None:
+    assert boundaries([BUNNY], f"[0]{LONG_RECIPES[recipe]}") == ()
+
+
+def test_a_cut_in_the_midst_of_fire_and_smoke_is_found() -> None:
+    other = f"[0]trim=end_frame={AT}[before];[1]trim=start_frame={AT},setpts=PTS-STARTPTS[after];[before][after]concat"
+    assert boundaries([BUNNY, BATTLE], f"{other},tpad=stop={FRAMES}:stop_mode=clone,{LONG_RECIPES['fire, and smoke that thins']}")
 
 
 @pytest.mark.parametrize("shot", [BUNNY, BATTLE], ids=["animation", "film"])

@@ -15,6 +15,7 @@ from heaters_dagster.domain.cut_fusion import FLASH, PAGE, WIPE, Doubted, Featur
 from heaters_dagster.domain.cut_transitions import KINDS, TransitionModels, as_column, transitions_at
 from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.flashes import Calmed
+from heaters_dagster.domain.going_on import SPACING, looks_of
 from heaters_dagster.domain.pages import page_turns
 from heaters_dagster.domain.wipes import wipes
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
@@ -46,11 +47,11 @@ class LearnedScores:
 
     def finish(self) -> Mapping[str, NDArray[np.float32]]:
         columns = self._network.finish()
-        names, pictures = self._pictures.finish()
+        names, pictures, looks = self._pictures.finish()
         chance, part = (columns[name] for name in TRANSNETV2_COLUMNS)
         if not len(chance):
             return {LEARNED_COLUMN: chance, KIND_COLUMN: chance, **columns}
-        features = Features(names, pictures, chance, part)
+        features = Features(names, pictures, chance, part, looks)
         # As they will be stored, so that the kinds are those of the boundaries that are read back.
         found = (
             calibrated(fused(features, self._models.hard, self._models.stretch), *self._models.line).astype(np.float16).astype(np.float32)
@@ -61,32 +62,37 @@ class LearnedScores:
 
 
 class PictureFeatures:
-    """The features of all frames of a video without its flashes, computed in batches. It keeps them as float16: 140 bytes a frame."""
+    """The features of all frames of a video without its flashes, computed in batches. It keeps them as float16, and how the frames look:
+    212 bytes a frame.
+    """
 
     def __init__(self) -> None:
         self._calmed = Calmed()
         self._frames: NDArray[np.uint8] | None = None
         self._flashes = np.zeros(0, bool)
         self._names: tuple[str, ...] = ()
-        self._kept = bytearray()
+        self._kept, self._looks, self._count = bytearray(), bytearray(), 0
 
     def feed(self, frames: NDArray[np.uint8]) -> None:
         self._add(*self._calmed.feed(frames))
 
-    def finish(self) -> tuple[tuple[str, ...], NDArray[np.float16]]:
-        """Names, and (n, names)."""
+    def finish(self) -> tuple[tuple[str, ...], NDArray[np.float16], NDArray[np.uint8]]:
+        """Names, (n, names), and the looks of each SPACING-th frame, (m, 144)."""
         self._add(*self._calmed.finish())
         if self._frames is None:
-            return (), np.zeros((0, 0), np.float16)
+            return (), np.zeros((0, 0), np.float16), np.zeros((0, 144), np.uint8)
         self._frames = np.concatenate([self._frames, np.repeat(self._frames[-1:], REACH, axis=0)])
         while (left := len(self._frames) - 2 * REACH) > 0:
             self._compute(min(left, _BATCH_FRAMES))
         self._frames = None
-        return self._names, np.frombuffer(self._kept, np.float16).reshape(-1, len(self._names))
+        looks = np.frombuffer(self._looks, np.uint8).reshape(-1, 144)
+        return self._names, np.frombuffer(self._kept, np.float16).reshape(-1, len(self._names)), looks
 
     def _add(self, frames: NDArray[np.uint8], flashes: NDArray[np.bool_]) -> None:
         if not len(frames):
             return
+        self._looks += looks_of(frames[-self._count % SPACING :: SPACING]).tobytes()
+        self._count += len(frames)
         before = np.repeat(frames[:1], REACH, axis=0) if self._frames is None else self._frames
         self._frames, self._flashes = np.concatenate([before, frames]), np.concatenate([self._flashes, flashes])
         while len(self._frames) >= _BATCH_FRAMES + 2 * REACH:
