@@ -1,7 +1,7 @@
 """`exports`: a file for each approved clip as soon as it is approved, then those that were asked for beside it; each is proven first."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import PurePosixPath
@@ -17,7 +17,7 @@ from heaters_dagster.domain.cold_storage import Restore, RestoreOffer, RestoreTe
 from heaters_dagster.domain.export_profile import ExportProfile, MadeFrom
 from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
-from heaters_dagster.domain.progress import Progress, Report, silent
+from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.clip_writer import ClipWriter, installed_profile
@@ -37,6 +37,7 @@ from resources.postgres.facts_store import FactsStore
 from resources.postgres.making_store import MakingStore
 from resources.postgres.measured import measure_approval_to_file
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.stage_progress import told_turn
 from resources.upkeep.cold_masters import asked_back, unanswered
 
 #: Exports that encode take turns, HEATERS_ENCODES at a time on a machine; exports by stream copy cost almost nothing and never wait.
@@ -136,13 +137,8 @@ def export_due(
     Files that were made with an older version of their profile, or from a proxy or gold master that was made anew, are made again.
     """
 
-    @contextmanager
-    def turn_to_encode() -> Iterator[None]:
-        told = Progress(EXPORTS.asset, 0, None, "clips", 0.0, part="waits for its turn on this machine", is_waiting=True)
-        report(told)
-        with database.turn_on_this_machine(ENCODED_EXPORT, at_once=encodes):
-            report(replace(told, part="", is_waiting=False))
-            yield
+    def turn_to_encode() -> AbstractContextManager[None]:
+        return told_turn(database, ENCODED_EXPORT, at_once=encodes, asset=EXPORTS.asset, report=report)
 
     with ExitStack() as opened:
 

@@ -16,6 +16,7 @@ from heaters_dagster.domain.kept_tags import KeptTags
 from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.room_needed import gold_master_bytes
+from heaters_dagster.domain.stages import GOLD_MASTER
 from heaters_dagster.domain.words import counted
 from heaters_dagster.partitions import source_video_partitions
 from resources.media.container_facts import hidden_tags
@@ -30,7 +31,7 @@ from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.making_store import MakingStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
-from resources.postgres.stage_progress import kept_while_at_work
+from resources.postgres.stage_progress import kept_while_at_work, told_turn
 from resources.sources.fetched import ByteMeter
 
 #: A pool of its own, so that a gold master never takes the place of a proxy that somebody waits for.
@@ -72,7 +73,7 @@ def make_gold_master(
     with (
         database.stage_lock("gold_master", source_video_id),
         kept_while_at_work(report),
-        database.turn_on_this_machine(GOLD_MASTER_POOL, at_once=at_once),
+        told_turn(database, GOLD_MASTER_POOL, at_once=at_once, asset=GOLD_MASTER.asset, report=report),
     ):
         video = videos.load(source_video_id)
         key = gold_master_key(source_video_id)

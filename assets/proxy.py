@@ -24,6 +24,7 @@ from heaters_dagster.domain.keys import frame_index_key, looks_key, proxy_key, s
 from heaters_dagster.domain.looks import Looks
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.room_needed import proxy_bytes
+from heaters_dagster.domain.stages import PROXY
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.words import counted
 from heaters_dagster.partitions import source_video_partitions
@@ -43,6 +44,7 @@ from resources.postgres.making_store import Making, MakingStore
 from resources.postgres.piece_store import PieceStore
 from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres.stage_progress import told_turn
 from resources.sources.fetched import ByteMeter
 
 _S = SourceVideoState
@@ -273,7 +275,7 @@ def proxy_and_keyframe_offsets(
         stage.failures(record),
         stage.progress("proxy", progress).at_work() as report,
         stage.room("proxy") as room,
-        store.turn_on_this_machine(ENCODE, at_once=place.settings.encodes),
+        told_turn(store, ENCODE, at_once=place.settings.encodes, asset=PROXY.asset, report=report),
     ):
         made = make_proxy(
             source_video_id,

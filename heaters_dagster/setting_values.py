@@ -101,7 +101,7 @@ def path(text: str) -> Path:
     try:
         given = Path(text).expanduser()
     except RuntimeError as error:
-        raise ValueError(f"{error}; write the full path of the folder") from None
+        raise ValueError(f"{error}; write the full path") from None
     if not given.is_absolute():
         raise ValueError(
             f"it is relative, so it would be another place in each working folder: write the full path, here {given.resolve()}"
@@ -166,16 +166,18 @@ def smtp(text: str) -> str:
 
 def secret_file(name: str, source: Mapping[str, str]) -> str:
     """The text of the file that the variable `name` of `source` names; empty when it names none. Raises SettingsError."""
-    path = source.get(name, "").strip()
-    if not path:
+    named = source.get(name, "").strip()
+    if not named:
         return ""
     try:
-        text = Path(path).read_text().strip()
+        text = path(named).read_text().strip()
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise SettingsError(f"{name}={path} cannot be read: {reason}") from None
+        raise SettingsError(f"{name}={named} cannot be read: {reason}") from None
+    except ValueError as error:
+        raise SettingsError(f"{name}={named} cannot be used: {error}") from None
     if not text:
-        raise SettingsError(f"{name}={path} is empty: write the secret into that file")
+        raise SettingsError(f"{name}={named} is empty: write the secret into that file")
     return text
 
 
@@ -186,8 +188,9 @@ def token(text: str) -> str:
 
 
 def model(text: str) -> str:
-    """The full path of a folder, because parts of `heaters up` work in another folder; or the name of a model, unchanged."""
-    return str(Path(text).resolve()) if Path(text).is_dir() else text
+    """The name of a model, unchanged; or the full path of a folder. What looks like a relative path, or is a folder here, is refused: it
+    would be another place, or a name, in each working folder."""
+    return str(path(text)) if text.startswith(("/", "~", "./", "../")) or text in {".", ".."} or Path(text).is_dir() else text
 
 
 def submit_places(text: str) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ class Settings(WorkSettings):
         "HEATERS_EMBEDDING_MODEL",
         parse.model,
         "clip-ViT-B-32",
-        "model of the embedder; for `clip` a name or folder of sentence-transformers",
+        "model of the embedder; for `clip` a name of sentence-transformers, or a folder by its full path",
     )
     embedding_fallback: bool = setting(
         "HEATERS_EMBEDDING_FALLBACK", parse.flag, False, "true: use the built-in visual descriptor when the model is not available"

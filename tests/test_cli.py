@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -410,6 +411,19 @@ def test_status_says_what_waits_for_room(heaters: Heaters, database: Database, a
     told = heaters("status")[1]
     assert "waiting for a proxy; waits for room on the disk: needs 12 GB, 3 GB are free" in " ".join(told.split()), told
     assert heaters.json("status")[0]["waits"].startswith("waits for room on the disk: needs 12 GB, 3 GB are free; waits for room")
+
+
+def test_status_says_that_a_stage_waits_for_its_turn(heaters: Heaters, a_source_video: ASourceVideo, database: Database) -> None:
+    video = a_source_video(state=SourceVideoState.DOWNLOADED).id
+    with ExitStack() as at_work:
+        for stage in ("proxy", "gold_master"):
+            at_work.enter_context(database.stage_lock(stage, video))
+            report = at_work.enter_context(KeptProgress(database, video, stage, silent).at_work())
+            report(Progress.begun(stage).waiting_for_turn("box"))
+        listed = " ".join(heaters("status")[1].split())
+        assert "waiting for a proxy; waits for its turn on box" in listed
+        assert listed.count("waits for its turn on box") == 2, "the gold master has a column of its own"
+        assert heaters.json(f"status {video}")[0]["working"].startswith("making the proxy, waits for its turn on box")
 
 
 def test_status_says_which_stage_stands_still(heaters: Heaters, video: int, database: Database) -> None:
@@ -1306,11 +1320,11 @@ def test_a_threshold_above_every_score_of_the_detector_is_refused_and_changes_no
 
 @pytest.fixture
 def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two seconds with one cut, at frame 24, and settings that are quick to process it with."""
+    """Two seconds with one cut, at frame 24, of a size that is worth a note; and settings that are quick to process it with."""
     monkeypatch.setenv("HEATERS_DETECTOR", "adaptive")
     monkeypatch.setenv("HEATERS_EMBEDDING_MODEL", "/no/such/model")
     load_settings.cache_clear()
-    return make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))
+    return make_video(tmp_path / "film.mp4", frames=48, scenes=(24,), size=(161, 121), pixel_format="yuv444p")
 
 
 def test_a_files_name_cannot_command_the_terminal(heaters: Heaters, database: Database) -> None:
@@ -1361,12 +1375,15 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
     assert code == 0, heaters.error
     assert f"source video {good}, film: source_video, proxy, keyframe_offsets, virtual_clips done in " in printed
     assert "2 runs in " in printed
+    note = "film: pictures of 161x121 pixels: the proxy shows 160x120 of them"
+    assert f"source video {good}, {note}" in " ".join(heaters.error.split())
     assert [(row["start_frame"], row["state"]) for row in heaters.json(f"clips {good}")] == [(0, "pending_review"), (24, "pending_review")]
 
     code, printed = heaters("process --json")
     assert code == 1
     assert [(run["job"], run["source_video_id"]) for run in as_documented("process", printed)] == [("ingest", bad)]
     assert "notes.mp4 is not a video" in heaters.error
+    assert "161x121" not in heaters.error, "nothing was done to that file"
     assert heaters("process") == (0, "Nothing is due.\n")
     monkeypatch.setenv("HEATERS_EMBEDDING_FALLBACK", "true")
     load_settings.cache_clear()
@@ -1428,6 +1445,7 @@ def test_the_demo_takes_a_file_all_the_way(heaters: Heaters, film: Path) -> None
     code, printed = heaters("demo", str(film))
     assert code == 0, heaters.error
     assert "The demo uses the built-in visual descriptor instead" in heaters.error
+    assert "film: pictures of 161x121 pixels" in " ".join(heaters.error.split())
     (row,) = heaters.json("status")
     assert (row["state"], row["clips"], row["error"]) == ("scenes_detected", {"embedded": 2}, None)
     for clip in heaters.json(f"clips {row['id']}"):

@@ -91,6 +91,8 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:
     for path, told in ((empty, "is empty: write the secret into that file"), (tmp_path / "gone", "cannot be read: No such file")):
         with pytest.raises(SettingsError, match=f"HEATERS_SECRET_KEY_FILE={path} {told}"):
             Settings.from_environment({"HEATERS_SECRET_KEY_FILE": str(path)})
+    with pytest.raises(SettingsError, match=f"HEATERS_SECRET_KEY_FILE=key cannot be used: it is relative, {_ELSEWHERE}"):
+        Settings.from_environment({"HEATERS_SECRET_KEY_FILE": "key"})
     assert Settings.from_environment({"HEATERS_REVIEWER_FILE": str(empty)}).reviewer != "", "only secrets are read from files"
 
 
@@ -165,11 +167,16 @@ def test_children_never_look_for_modules_in_the_folder_they_are_started_in(tmp_p
     assert "PYTHONPATH" not in child_environment(Settings(home=tmp_path))
 
 
-def test_a_model_folder_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my-model").mkdir()
+def test_a_model_is_a_name_or_the_full_path_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "my-model"
+    folder.mkdir()
     monkeypatch.chdir(tmp_path)
-    assert Settings.from_environment({"HEATERS_EMBEDDING_MODEL": "my-model"}).embedding_model == str(tmp_path / "my-model")
-    assert Settings.from_environment({"HEATERS_EMBEDDING_MODEL": "org/model"}).embedding_model == "org/model"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for text, meant in ((str(folder), str(folder)), ("~/my-model", str(folder)), ("org/model", "org/model"), ("/no/model", "/no/model")):
+        assert Settings.from_environment({"HEATERS_EMBEDDING_MODEL": text}).embedding_model == meant
+    for text in ("my-model", "./my-model", "../models/mine", "."):
+        with pytest.raises(SettingsError, match=f"HEATERS_EMBEDDING_MODEL='{text}' cannot be used: it is relative, {_ELSEWHERE}"):
+            Settings.from_environment({"HEATERS_EMBEDDING_MODEL": text})
 
 
 def test_the_secret_is_not_printed() -> None:

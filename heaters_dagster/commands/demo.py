@@ -88,6 +88,8 @@ def _process(settings: Settings, ids: list[int]) -> list[str]:
         outcome: Outcome = process_due(settings, only=ids, report=report, say=terminal.warn)
     for run in outcome.runs:
         terminal.say(f"   {run.sentence}")
+    for note in outcome.notes:
+        terminal.warn(f"   {note}")
     return outcome.failures
 
 

@@ -24,7 +24,8 @@ from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.politeness import HeldOff
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG
-from heaters_dagster.domain.stages import SOURCE_VIDEO
+from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.stages import SOURCE_VIDEO, Job
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_tag, run_tags
@@ -44,6 +45,7 @@ from resources.postgres.database import Database
 from resources.postgres.failed_videos import failed_videos
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.site_turns import waiting_for_sites, waits_of
+from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.subscriptions import look_at_due
 from resources.upkeep.cold_masters import unanswered
@@ -95,7 +97,8 @@ class Outcome:
     problem: why due work was not begun (nothing can be stored). held_up: how many runs wait because of this.
     for_sites: how many source videos wait because their sites want no requests, and the site that may be asked first, in words.
     waiting: what waits for room on the disk, a sentence for each run. for_a_word: source videos of which files wait until a person agrees
-    to get the gold master back from cold storage, a sentence for each.
+    to get the gold master back from cold storage, a sentence for each. notes: on the source videos that were taken towards review, as
+    `heaters status VIDEO` shows them, a sentence each.
     """
 
     runs: tuple[RunDone, ...]
@@ -105,6 +108,7 @@ class Outcome:
     for_sites: tuple[int, str] | None = None
     waiting: tuple[str, ...] = ()
     for_a_word: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def failures(self) -> list[str]:
@@ -188,7 +192,8 @@ def process_due(
                     later = waiting_to_be_tried(outlook.facts.values())
                     for_sites = None if site is None else (count, site.words(now))
                     waiting_for_room, said = _waiting(outlook, videos), _for_a_word(settings, database, videos, only)
-                    return Outcome(tuple(runs), later, for_sites=for_sites, waiting=waiting_for_room, for_a_word=said)
+                    notes = _notes(database, runs)
+                    return Outcome(tuple(runs), later, for_sites=for_sites, waiting=waiting_for_room, for_a_word=said, notes=notes)
                 if not waiting and site.reason is not None:
                     say(f"{counted(count, 'download')} must wait; the first {site.words(now)}")
                 waiting = True
@@ -205,6 +210,15 @@ def _waiting(outlook: Outlook, videos: SourceVideoStore) -> tuple[str, ...]:
 def _for_a_word(settings: Settings, database: Database, videos: SourceVideoStore, only: Collection[int] | None) -> tuple[str, ...]:
     offers = unanswered(database, restore_terms(settings), only)
     return tuple(f"source video {one}, {videos.load(one).title}: {offer.waits}" for one, offer in sorted(offers.items()))
+
+
+def _notes(database: Database, runs: Iterable[RunDone]) -> tuple[str, ...]:
+    lists, told = SourceVideoLists(database), list[str]()
+    for source_video_id in sorted({run.source_video_id for run in runs if run.job == Job.INGEST}):
+        with suppress(NotFoundError):
+            video = lists.overview_of(source_video_id)
+            told += [f"source video {video.id}, {without_access(video.title)}: {note}" for note in video.notes]
+    return tuple(told)
 
 
 def _waiting_for_sites(database: Database, only: Collection[int] | None) -> tuple[int, HeldOff | None]:

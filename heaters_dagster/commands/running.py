@@ -92,8 +92,8 @@ def process(
         terminal.say(outcome.sentence)
     if outcome.problem is not None:
         terminal.complain(outcome.sentence)
-    for waits in (*outcome.waiting, *outcome.for_a_word):
-        terminal.warn(waits)
+    for told_last in (*outcome.waiting, *outcome.for_a_word, *outcome.notes):
+        terminal.warn(told_last)
     for failure in outcome.failures:
         terminal.complain(failure)
     if outcome.failures or outcome.problem:

@@ -32,7 +32,7 @@ from heaters_dagster.commands.shared import (
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.fact_fields import FACT_FIELDS
 from heaters_dagster.domain.failing_starts import FailingStarts, held_up
-from heaters_dagster.domain.progress import in_words
+from heaters_dagster.domain.progress import in_words, progress_in
 from heaters_dagster.domain.proxy_pieces import one_piece_words
 from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.related import Relation, told_once
@@ -393,7 +393,7 @@ def _video_row(video: VideoOverview, failing: Mapping[Job, FailingStarts]) -> di
         "reel": video.reel,
         "error": video.error,
         "clip_errors": [{"error": one.reason, "clips": one.clips} for one in video.clip_failures],
-        "warnings": [*video.warnings, *filter(None, [video.uncut])],
+        "warnings": video.notes,
         "clips": {str(state): count for state, count in video.clips.items()},
         "clip_summary": ", ".join(f"{count} {what}" for what, count in (*sorted(video.clips.items()), *video.beside.items())),
         "gold_master_filepath": video.gold_master_filepath,
@@ -420,16 +420,20 @@ def _row_in_words(video: VideoOverview, failing: Mapping[Job, FailingStarts]) ->
     error = without_state_names("; ".join(filter(None, (video.error, failures_words(video.clip_failures)))))
     others = [wait.words for asset, wait in video.waits.items() if asset != GOLD_MASTER.asset]
     quality = Quality.from_json(video.quality)
-    master = video.waits.get(GOLD_MASTER.asset)
+    own, of_master = progress_in(video.state, video.progress), video.progress.get(GOLD_MASTER.asset)
+    turn = own.part if own is not None and own.is_waiting else ""
+    master = video.waits[GOLD_MASTER.asset].words if GOLD_MASTER.asset in video.waits else ""
+    if of_master is not None and of_master.is_waiting:
+        master = of_master.part
     state = video_state_words(video.state)
     if video.state is SourceVideoState.PREPROCESSED:
         replaced = (f"waits for a word from you: heaters replace {one.other_id}" for one in video.related if one.waits_for_word)
         state = next(replaced, state)
     return _video_row(video, failing) | {
-        "state": "; ".join(filter(None, (state, video.site_waits, *others[:1]))),
+        "state": "; ".join(filter(None, (state, turn, video.site_waits, *others[:1]))),
         "clip_summary": clips,
         "error": error,
         "quality_words": quality.words if quality is not None else "",
         "one_piece_words": one_piece_words(video.one_piece) if video.one_piece is not None else "",
-        **({"master": master.words} if master is not None else {}),
+        **({"master": master} if master else {}),
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
+
+from heaters_dagster.domain.stages import VIDEO_STAGES, with_states
+from heaters_dagster.domain.states import SourceVideoState
 
 Unit: TypeAlias = Literal["frames", "bytes", "seconds", "clips"]
 
@@ -32,6 +35,15 @@ class Progress:
     is_waiting: bool = False
     still_seconds: float = field(default=0.0, compare=False)
 
+    @classmethod
+    def begun(cls, asset: str) -> Progress:
+        """Of a stage that has not told yet how far it is."""
+        return cls(asset, 0, None, "frames", 0.0)
+
+    def waiting_for_turn(self, machine: str) -> Progress:
+        """The same while the work waits until others on its machine are done."""
+        return replace(self, part=f"waits for its turn on {machine}", is_waiting=True)
+
     @property
     def fraction(self) -> float | None:
         """0..1, or None when the total is unknown."""
@@ -56,6 +68,8 @@ class Progress:
 
     def __str__(self) -> str:
         """`proxy 42 %, 3.1x real time, 12 s left`, with what is known."""
+        if self.is_waiting:
+            return f"{self.stage} {self.part}"
         stage = f"{self.stage} ({self.part})" if self.part else self.stage
         parts = [stage if self.fraction is None else f"{stage} {self.fraction:.0%}".replace("%", " %")]
         if self.fraction is None:
@@ -74,11 +88,13 @@ def _speed(speed: float, unit: Unit) -> str:
 
 
 _WORDS = {
+    "source_video": "fetching it",
     "download": "fetching it",
     "upload": "storing it",
     "proxy": "making the proxy",
     "proxy_pieces": "making the pieces of the proxy",
     "joined_proxy": "joining the pieces of the proxy",
+    "virtual_clips": "looking for cuts",
     "scene_scores": "looking for cuts",
     "gold_master": "making the gold master",
     "exports": "exporting clips",
@@ -98,6 +114,13 @@ def in_words(progress: Progress) -> str:
     if not progress.stands_still and progress.seconds_left is not None:
         left = f", about {duration(progress.seconds_left)} left"
     return f"{words}: {int(100 * progress.fraction)} %{left}"
+
+
+def progress_in(state: SourceVideoState, told: Mapping[str, Progress]) -> Progress | None:
+    """How far the stage is that has a source video in `state` on its way to review; told: asset -> how far its stage is, of those that
+    work now. A stage that has begun may still wait for its turn, with the row in the state before it."""
+    own = (stage.asset for stage in with_states(VIDEO_STAGES) if state in {stage.steps.ready, stage.steps.working})
+    return next((told[asset] for asset in own if asset in told), None)
 
 
 def duration(seconds: float) -> str:

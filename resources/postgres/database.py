@@ -7,8 +7,9 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -169,24 +170,28 @@ class Database:
                         connection.execute(text("select pg_advisory_unlock(:key)"), {"key": taken})
 
     @contextmanager
-    def turn_on_this_machine(self, work: str, *, at_once: int = 1, patience_seconds: float | None = None) -> Iterator[bool]:
+    def turn_on_this_machine(
+        self, work: str, *, at_once: int = 1, patience_seconds: float | None = None, waits: Callable[[], None] = lambda: None
+    ) -> Iterator[bool]:
         """Wait until fewer than `at_once` other processes on this machine do this work. The place ends with the process.
 
         Those that wait get their turn in the order in which they came. A pool of Dagster counts over all machines: it is decided upon
         before anybody knows where a run will work. patience_seconds: after about that long it goes on without a place, and False is given.
+        waits: called once when no place is free at once.
         """
-        here = f"{work} on {self.host}"
+        here, waits = f"{work} on {self.host}", cache(waits)
         if at_once == 1:
-            with self.turn(here, patience_seconds=patience_seconds) as is_mine:
+            with self.turn(here, patience_seconds=patience_seconds, waits=waits) as is_mine:
                 yield is_mine
             return
         until = math.inf if patience_seconds is None else time.monotonic() + patience_seconds
         with ExitStack() as place:
-            with self.turn(f"{here}, next", patience_seconds=patience_seconds) as is_next:
+            with self.turn(f"{here}, next", patience_seconds=patience_seconds, waits=waits) as is_next:
                 is_mine = False
                 while is_next and not is_mine:
                     is_mine = place.enter_context(self.first_free_lock([lock_key(here, number) for number in range(at_once)]))
                     if not is_mine:
+                        waits()
                         place.close()
                         if time.monotonic() >= until:
                             break
@@ -194,24 +199,20 @@ class Database:
             yield is_mine
 
     @contextmanager
-    def turn(self, work: str, *, patience_seconds: float | None = None) -> Iterator[bool]:
+    def turn(self, work: str, *, patience_seconds: float | None = None, waits: Callable[[], None] = lambda: None) -> Iterator[bool]:
         """Wait until no other process, on any machine, does this work, then be the only one. The lock ends with the process.
 
         patience_seconds: after that long it goes on without the lock, and False is given; None: it waits for as long as it takes.
+        waits: called when it is not free at once.
         """
         key = {"key": lock_key(work, 0)}
         with self.session() as connection:
             with self._readable_errors():
-                if patience_seconds is not None:
-                    wait = {"wait": f"{max(1, round(patience_seconds * 1000))}ms"}
-                    connection.execute(text("select set_config('lock_timeout', :wait, false)"), wait)
-                try:
-                    connection.execute(text("select pg_advisory_lock(:key)"), key)
-                    is_held = True
-                except DBAPIError as error:
-                    if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
-                        raise
-                    is_held = False
+                # Who comes while others wait does not get it either: Postgres looks at them too.
+                is_held = bool(connection.scalar(text("select pg_try_advisory_lock(:key)"), key))
+            if not is_held:
+                waits()
+                is_held = self._waited_for(connection, key, patience_seconds)
             try:
                 yield is_held
             finally:
@@ -227,6 +228,20 @@ class Database:
     def dispose(self) -> None:
         """Close every connection that is not in use."""
         self.engine.dispose()
+
+    def _waited_for(self, connection: Connection, key: Mapping[str, int], patience_seconds: float | None) -> bool:
+        """Whether the connection has got the lock, after at most that long."""
+        with self._readable_errors():
+            if patience_seconds is not None:
+                wait = {"wait": f"{max(1, round(patience_seconds * 1000))}ms"}
+                connection.execute(text("select set_config('lock_timeout', :wait, false)"), wait)
+            try:
+                connection.execute(text("select pg_advisory_lock(:key)"), key)
+            except DBAPIError as error:
+                if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                    raise
+                return False
+        return True
 
     @contextmanager
     def session(self) -> Iterator[Connection]:

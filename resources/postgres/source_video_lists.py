@@ -99,6 +99,11 @@ class VideoOverview:
     uncut: str | None = None
     clip_failures: tuple[ClipFailure, ...] = ()
 
+    @property
+    def notes(self) -> list[str]:
+        """What people should know of its file and of its cuts, a sentence each."""
+        return [*self.warnings, *filter(None, [self.uncut])]
+
 
 @dataclass(frozen=True, slots=True)
 class VideoCounts:

@@ -40,7 +40,7 @@ class KeptProgress:
         self, database: Database, source_video_id: int, asset: str, report: Report, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._database, self._report, self._clock = database, report, clock
-        self._key = {"source_video_id": source_video_id, "asset": asset}
+        self._source_video_id, self._asset = source_video_id, asset
         self._is_at_work = False
         self._written: Progress | None = None
         self._written_at = 0.0
@@ -54,21 +54,25 @@ class KeptProgress:
         if is_soon and before is not None and before.is_waiting == progress.is_waiting:
             return
         self._written, self._written_at = progress, now
+        self._keep(progress, has_advanced=before is None or replace(before, elapsed_seconds=progress.elapsed_seconds) != progress)
+
+    def _keep(self, progress: Progress, *, has_advanced: bool = True) -> None:
         values = {name: value for name, value in asdict(progress).items() if name not in {"is_waiting", "still_seconds"}}
         values |= {"updated_at": func.now(), "host": self._database.host}
         if progress.is_waiting:
             values["progressed_at"] = None
-        elif before is None or replace(before, elapsed_seconds=progress.elapsed_seconds) != progress:
+        elif has_advanced:
             values["progressed_at"] = func.now()
-        row = insert(stage_progress).values(**self._key, **values)
+        row = insert(stage_progress).values(source_video_id=self._source_video_id, asset=self._asset, **values)
         with suppress(HeatersError), self._database.begin() as connection:
             connection.execute(row.on_conflict_do_update(index_elements=[_row.source_video_id, _row.asset], set_=values))
 
     @contextmanager
     def at_work(self) -> Iterator[KeptProgress]:
         """The work itself. The lock of the stage must be held: else this would be about the work of another process."""
-        self._forget()  # what a try that was killed has left
         self._written, self._is_at_work = None, True
+        # In the place of what a try that was killed has left; and a stage may hang before it tells anything.
+        self._keep(Progress.begun(self._asset))
         try:
             yield self
         finally:
@@ -76,7 +80,7 @@ class KeptProgress:
             self._forget()
 
     def _forget(self) -> None:
-        mine = (_row.source_video_id == self._key["source_video_id"]) & (_row.asset == self._key["asset"])
+        mine = (_row.source_video_id == self._source_video_id) & (_row.asset == self._asset)
         with suppress(HeatersError), self._database.begin() as connection:
             connection.execute(stage_progress.delete().where(mine))
 
@@ -88,6 +92,21 @@ def kept_while_at_work(report: Report) -> Iterator[None]:
         with report.at_work():
             yield
     else:
+        yield
+
+
+@contextmanager
+def told_turn(database: Database, work: str, *, at_once: int, asset: str, report: Report) -> Iterator[None]:
+    """The block while the stage has its turn on this machine (see `Database.turn_on_this_machine`). When it has to wait, that is told."""
+    begun, has_waited = Progress.begun(asset), list[bool]()
+
+    def waits() -> None:
+        has_waited.append(True)
+        report(begun.waiting_for_turn(database.host))
+
+    with database.turn_on_this_machine(work, at_once=at_once, waits=waits):
+        if has_waited:
+            report(begun)
         yield
 
 

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.ingest import SourceKind, source_kind
-from heaters_dagster.domain.progress import in_words
+from heaters_dagster.domain.progress import in_words, progress_in
 from heaters_dagster.domain.proxy_pieces import one_piece_words
 from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.related import Relation
@@ -204,7 +204,7 @@ def _facts(item: ListedVideo) -> None:
     elif is_asked:
         st.caption(":material/compare: It goes on when you have answered under Compare and replace")
     elif video.state is not SourceVideoState.SCENES_DETECTED and not views.has_failed(video.state):
-        now = views.video_progress(video, item.progress)
+        now = progress_in(video.state, item.progress)
         st.progress(views.video_fraction(video, now), text=in_words(now) if now else views.waiting_words(video, datetime.now(UTC)))
     if item.site_waits:
         st.caption(f":material/hourglass_empty: {views.plain(item.site_waits)}")

@@ -115,14 +115,8 @@ def video_words(video: SourceVideo) -> str:
     return video_state_words(video.state) if video.duplicate_of_id is None else f"the same as source video {video.duplicate_of_id}"
 
 
-def video_progress(video: SourceVideo, told: Mapping[str, Progress]) -> Progress | None:
-    """How far the stage is that has the source video on its way to review. told: asset -> how far its stage is, of those that work now."""
-    stage = next((stage for stage in with_states(VIDEO_STAGES) if stage.steps.working is video.state), None)
-    return None if stage is None else told.get(stage.asset)
-
-
 def video_fraction(video: SourceVideo, now: Progress | None = None) -> float:
-    """0..1, for a bar: how far the work in progress is (see `video_progress`), else how far the source video is on its way to review."""
+    """0..1, for a bar: how far the work in progress is (see `progress_in`), else how far the source video is on its way to review."""
     return _FRACTIONS[video.state] if now is None or now.fraction is None else now.fraction
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,16 +14,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from assets.proxy_pieces import ENCODE
 from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.domain.alerts import Cause, OpenAlert
-from heaters_dagster.domain.progress import Progress, in_words, silent
+from heaters_dagster.domain.progress import Progress, in_words, progress_in, silent
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.settings import Settings
 from resources.postgres.alert_store import AlertStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_lists import ListedVideo, SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
-from resources.postgres.stage_progress import KeptProgress, standing_stages
+from resources.postgres.stage_progress import KeptProgress, standing_stages, told_turn
 from resources.postgres.tables import stage_progress
 from resources.upkeep.alerts import look_and_tell
 from review_app.service import views
@@ -36,6 +37,12 @@ pytestmark = pytest.mark.folder
 def rows(database: Database) -> int:
     with database.read() as connection:
         return int(connection.execute(select(func.count()).select_from(stage_progress)).scalar_one())
+
+
+def encoded(database: Database) -> int:
+    """How many stages have told how far they are."""
+    with database.read() as connection:
+        return int(connection.execute(select(func.count()).where(stage_progress.c.total.is_not(None))).scalar_one())
 
 
 def test_a_pass_is_seen_while_it_works_and_not_after_it(settings: Settings, database: Database, tmp_path: Path) -> None:
@@ -52,14 +59,15 @@ def test_a_pass_is_seen_while_it_works_and_not_after_it(settings: Settings, data
         time.sleep(0.05)
     working.join()
     assert errors == []
-    made = [item for item in seen if item.progress.get("proxy", silent) is not silent and item.progress["proxy"].stage == "proxy"]
+    made = [item for item in seen if item.progress.get("proxy", silent) is not silent and item.progress["proxy"].total is not None]
+    made = [item for item in made if item.progress["proxy"].stage == "proxy"]
     assert made, "a pass of some seconds is seen"
     for item in made:
         told = item.progress["proxy"]
         assert (told.total, told.unit, item.video.state) == (12.0, "seconds", SourceVideoState.PREPROCESSING)
         assert 0 <= told.done <= 13
         assert told.elapsed_seconds > 0
-        assert views.video_progress(item.video, item.progress) == told
+        assert progress_in(item.video.state, item.progress) == told
         assert views.video_fraction(item.video, told) == told.fraction
     assert all(set(item.progress) <= {"source_video", "proxy", "virtual_clips", "gold_master"} for item in seen)
     assert lists.newest(limit=1)[0].progress == {}
@@ -90,7 +98,7 @@ def test_what_a_killed_process_leaves_is_not_shown_as_alive(database: Database) 
     assert rows(database) == 1
     assert lists.newest(limit=1)[0].progress == {}
     with database.stage_lock("proxy", video_id), KeptProgress(database, video_id, "proxy", silent).at_work():
-        assert lists.newest(limit=1)[0].progress == {}, "a new try does not begin where the old one was"
+        assert lists.newest(limit=1)[0].progress == {"proxy": Progress.begun("proxy")}, "a new try does not begin where the old one was"
     assert rows(database) == 0
 
 
@@ -112,6 +120,12 @@ def test_a_stage_stands_still_while_its_figures_stay_the_same_and_not_while_it_w
     report(told)
     assert rows(database) == 0, "another process may have the lock"
     with database.stage_lock("proxy", video.id), report.at_work():
+        with database.begin() as connection:
+            connection.execute(stage_progress.update().values(progressed_at=stage_progress.c.progressed_at - timedelta(minutes=61)))
+        with database.read() as connection:
+            (silent_one,) = standing_stages(connection, longer_than_seconds=3600)
+        assert (silent_one.asset, in_words(silent_one.progress)) == ("proxy", "making the proxy, no progress for 1 h 1 min")
+    with database.stage_lock("proxy", video.id), report.at_work():
         assert tell(told, minutes=59) == []
         assert in_words(lists.overview_of(video.id).progress["proxy"]) == "making the proxy: 25 %, no progress for 59 min"
         assert tell(replace(told, elapsed_seconds=3560.0), minutes=2) == [("proxy", 61)], "a hung ffmpeg says the same again and again"
@@ -124,6 +138,35 @@ def test_a_stage_stands_still_while_its_figures_stay_the_same_and_not_while_it_w
     with database.read() as connection:
         assert standing_stages(connection, longer_than_seconds=0) == []
     assert len(seen) == 6
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_stage_that_waits_for_its_turn_says_so_and_stands_not_still(at_once: int, database: Database) -> None:
+    video, lists = SourceVideoStore(database).add("/films/film.mp4", "film"), SourceVideoLists(database)
+    report, began = KeptProgress(database, video.id, "proxy", silent), threading.Event()
+
+    def works() -> None:
+        with database.stage_lock("proxy", video.id), report.at_work():
+            with told_turn(database, ENCODE, at_once=at_once, asset="proxy", report=report):
+                began.set()
+                eventually(lambda: lists.overview_of(video.id).progress == {"proxy": Progress.begun("proxy")})
+
+    waiting = threading.Thread(target=works)
+    with ExitStack() as others:
+        for _ in range(at_once):
+            others.enter_context(database.turn_on_this_machine(ENCODE, at_once=at_once))
+        waiting.start()
+        assert eventually(lambda: any(one.is_waiting for one in lists.overview_of(video.id).progress.values()))
+        told = lists.overview_of(video.id).progress["proxy"]
+        assert in_words(told) == f"making the proxy, waits for its turn on {database.host}"
+        assert str(told) == f"proxy waits for its turn on {database.host}"
+        assert progress_in(SourceVideoState.DOWNLOADED, {"proxy": told}) == told
+        with database.begin() as connection:
+            assert standing_stages(connection, longer_than_seconds=0) == []
+        assert not began.is_set()
+    waiting.join(60)
+    assert began.is_set()
+    assert rows(database) == 0
 
 
 def test_an_ffmpeg_that_is_stopped_is_an_alert_until_it_goes_on(settings: Settings, database: Database, tmp_path: Path) -> None:
@@ -145,7 +188,7 @@ def test_an_ffmpeg_that_is_stopped_is_an_alert_until_it_goes_on(settings: Settin
         assert eventually(lambda: bool(encoding()), pause=0.005)
         (stopped,) = encoding()
         os.kill(stopped, signal.SIGSTOP)
-        assert eventually(lambda: rows(database) == 1)
+        assert eventually(lambda: encoded(database) == 1)
         assert open_alerts() == []
         with database.begin() as connection:
             since = connection.scalar(

@@ -80,4 +80,4 @@ export class GoToField {
 }
 
 /** Text of the tooltip of what opens the field. */
-export const GO_TO_TITLE = `Source timecode. Go to a frame, time or timecode (${keyShown("go_to")})`;
+export const GO_TO_TITLE = `Go to a frame, time or timecode (${keyShown("go_to")})`;

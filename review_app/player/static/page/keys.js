@@ -40,7 +40,7 @@ export const KEYS = [
   { action: "step", amount: 1, keys: ["arrowright"], shown: "→", label: "One frame on", group: "Look", repeats: true },
   { action: "step", amount: -10, keys: ["shift+arrowleft"], shown: "Shift+←", label: "Ten frames back", group: "Look", repeats: true },
   { action: "step", amount: 10, keys: ["shift+arrowright"], shown: "Shift+→", label: "Ten frames on", group: "Look", repeats: true },
-  { action: "clock", keys: ["v"], shown: "V", label: "The large clock: time, frame or source timecode", group: "Look" },
+  { action: "clock", keys: ["v"], shown: "V", label: "The large clock: time, frame or timecode", group: "Look" },
   { action: "full_screen", keys: ["f"], shown: "F", label: "Full screen on or off", group: "Look" },
   { action: "loop", keys: ["l"], shown: "L", label: "Loop on or off", group: "Look" },
   { action: "mute", keys: ["m"], shown: "M", label: "Sound on or off", group: "Look" },

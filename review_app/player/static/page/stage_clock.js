@@ -1,5 +1,5 @@
-// Where the frame on the stage is: its time in the clip, its number, and its timecode in the source video. One of the three is large, as the
-// reviewer chose; the others stand below it, so that nothing is lost.
+// Where the frame on the stage is: its time in the clip, its number, and its timecode: that of the source video, or where the source has none,
+// counted from the start of the video. One of the three is large, as the reviewer chose; the others stand below it, so that nothing is lost.
 
 import { clock } from "../decisions/words.js";
 import { cameraTimecodeAt, hasDropFrame, timecodeAt } from "../picture/timecode.js";
@@ -9,7 +9,7 @@ import { keyShown } from "./keys.js";
 
 /** What may be large, in the order in which the key changes it. */
 export const CLOCKS = ["time", "frame", "timecode"];
-const WORDS = { time: "the time in the clip", frame: "the frame of the clip", timecode: "the source timecode" };
+const WORDS = { time: "the time in the clip", frame: "the frame of the clip", timecode: "the timecode" };
 
 export class StageClock {
   #parts = { time: el("span", { class: "clock-time" }), frame: el("span", { class: "frame" }), timecode: el("span", { class: "source-time" }) };
@@ -46,12 +46,14 @@ export class StageClock {
   /** The camera's own timecode, or else counted from the beginning of the video, as in the cut lists. */
   #timecode(index, frame, source) {
     const { timecode } = this.#parts;
-    if (!index.has(frame)) return setText(timecode, "Source …");
+    const whose = source ? "Source" : "From start";
+    if (!index.has(frame)) return setText(timecode, `${whose} …`);
     const { frameRate } = index.header;
     const seconds = index.seconds(frame);
-    setText(timecode, `Source ${source ? cameraTimecodeAt(seconds, source) : timecodeAt(seconds, frameRate)}`);
+    setText(timecode, `${whose} ${source ? cameraTimecodeAt(seconds, source) : timecodeAt(seconds, frameRate)}`);
     const drop = !source && hasDropFrame(frameRate) ? `, drop-frame ${timecodeAt(seconds, frameRate, { dropFrame: true })}` : "";
-    this.others.title = `${GO_TO_TITLE}. Frame ${frame}, ${clock(seconds)}${drop}${source?.reel ? `, reel ${source.reel}` : ""}`;
+    const none = source ? "" : ". No source timecode";
+    this.others.title = `${GO_TO_TITLE}${none}. Frame ${frame}, ${clock(seconds)}${drop}${source?.reel ? `, reel ${source.reel}` : ""}`;
     return undefined;
   }
 

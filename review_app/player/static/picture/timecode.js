@@ -32,7 +32,7 @@ export function timecode(number, rate, { dropFrame = false } = {}) {
   return `${parts.map(two).join(":")}${dropFrame ? ";" : ":"}${two(frame % nominal)}`;
 }
 
-/** Source timecode of a moment: the timeline frame nearest to it, as the cut lists count. */
+/** Timecode of a moment, counted from the start of the video: the timeline frame nearest to it, as the cut lists count. */
 export function timecodeAt(seconds, rate, options) {
   return timecode(Math.round((seconds * rate[0]) / rate[1]), rate, options);
 }
