@@ -977,6 +977,10 @@ def test_cuts_of_another_program_are_imported(heaters: Heaters, video: int, data
     assert heaters(f"cuts import {video} {tmp_path / 'bad.edl'}")[0] == 1
     assert heaters.error.startswith("heaters: bad.edl: line 1: 00:09:00.000 lies outside the source video")
     (tmp_path / "cuts.txt").write_text("a")
+    (tmp_path / "premiere.xml").write_text('<?xml version="1.0"?>\n<!DOCTYPE xmeml>\n<xmeml version="5"/>')
+    for place, told in (("premiere.xml", "Final Cut Pro 7 XML, as Premiere writes it, cannot be read"), ("", "so it is no FCPXML bundle")):
+        assert heaters(f"cuts import {video} {tmp_path / place}")[0] == 1
+        assert told in heaters.error
     assert heaters(f"cuts import {video} {tmp_path / 'cuts.txt'}")[0] == 1
     assert "choose one with --format (csv, edl, fcpxml, otio)" in heaters.error
 

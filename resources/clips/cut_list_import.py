@@ -68,6 +68,8 @@ def previewed(
     Raises BadRequestError with the line for what cannot be read or lies outside the source video, NotFoundError without clips, OSError.
     """
     if path.is_dir():
+        if not (path / _IN_BUNDLE).exists():
+            raise BadRequestError(f"{path} is a folder without {_IN_BUNDLE}, so it is no FCPXML bundle: give the file of the list")
         path /= _IN_BUNDLE
     with path.open("rb") as file:
         text = decoded(file.read(MOST_LIST_BYTES + 1))
@@ -112,6 +114,10 @@ def _format(name: str | None, path: Path, text: str) -> CutListFormat:
         if chosen.read is None:
             raise BadRequestError(f"a list in the format {name} cannot be read; these can: {told}")
         return chosen
+    if "<xmeml" in text[:2000]:
+        raise BadRequestError(
+            f"{path.name}: Final Cut Pro 7 XML, as Premiere writes it, cannot be read: export an EDL ({told} can be read)"
+        )
     suffix = path.suffix.lower()
     of_content = "fcpxml" if "<fcpxml" in text[:2000] else "otio" if '"OTIO_SCHEMA"' in text[:2000] else None
     for form in readable:
