@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -139,7 +140,7 @@ def read_otio(text: str, video: ReadFor) -> ReadCutList:
                 continue
             begin = _seconds(media.available_range.start_time) if told else Fraction(0)
             start, length = _seconds(span.start_time) - begin, _seconds(span.duration)
-            rate = rate or timeline_rate(Fraction(span.start_time.rate))
+            rate = rate or _rate(span.start_time.rate)
         except (ValueError, OverflowError, ZeroDivisionError) as error:
             raise BadRequestError(f"{where} ({clip.name}): its range is no time: {error}") from error
         retimed += any(isinstance(effect, otio.schema.TimeEffect) for one in (clip, *_around(clip)) for effect in one.effects)
@@ -192,9 +193,15 @@ def _shown(clip: Any) -> Any:
 
 
 def _seconds(time: Any) -> Fraction:
-    if not time.rate > 0:
-        raise ValueError(f"a rate of {time.rate:g}")
-    return Fraction(time.value) / timeline_rate(Fraction(time.rate))
+    return Fraction(time.value) / _rate(time.rate)
+
+
+@lru_cache(maxsize=64)
+def _rate(written: float) -> Fraction:
+    """Each time of a list has its rate, and nearly always the same one."""
+    if not written > 0:
+        raise ValueError(f"a rate of {written:g}")
+    return timeline_rate(Fraction(written))
 
 
 CUT_LIST_FORMAT = CutListFormat(name="otio", title="OpenTimelineIO", suffix=".otio", write=otio_cut_list, in_zip=True, read=read_otio)
