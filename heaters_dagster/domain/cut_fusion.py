@@ -53,6 +53,8 @@ _ARRAYS = ("feature", "threshold", "left", "right", "value")
 
 
 BASE = "base_sum"
+#: The column of stretches that has how many frames they take, and what the names of features at their jump end with.
+_LENGTH, _AT_JUMP = "length", "_at_jump"
 #: The column of `Features` that is 1 where a frame was taken for one of a flash and replaced; 0 elsewhere.
 FLASH = "flash"
 #: The column that has, in the middle of what looks like a wipe of a straight edge, how many frames it takes; 0 elsewhere.
@@ -98,6 +100,20 @@ class Places:
     first: NDArray[np.int_]
     last: NDArray[np.int_]
     rows: Floats
+
+    @property
+    def are_stretches(self) -> bool:
+        """Whether a place may take several frames: then it has a length, and what is at its jump stands in columns of its own."""
+        return _LENGTH in self.names
+
+    def at_jump(self, name: str) -> Floats:
+        """(k,): a feature of the pictures, at the frame where the boundary would be."""
+        return self.rows[:, self.names.index(name + _AT_JUMP if self.are_stretches else name)]
+
+    @property
+    def are_short(self) -> NDArray[np.bool_]:
+        """(k,): all but the stretches in which a dissolve has room."""
+        return self.rows[:, self.names.index(_LENGTH)] <= _SHORT_STRETCH if self.are_stretches else np.ones(len(self.rows), bool)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,22 +188,14 @@ def changed_partly(places: Places) -> NDArray[np.bool_]:
     """(k,): where bars come or go, or nothing changes outside of a box in a picture that moves; of stretches the short ones alone, which
     have no dissolve. Where all stands still before and after, a box that changes is rather a new slide.
     """
-    suffix = "_at_jump" if "length" in places.names else ""
-    bars, box, before, after = (
-        places.rows[:, places.names.index(name + suffix)] for name in ("bars_change", "changed_box", "apart_before", "apart_after")
-    )
-    partly = (bars > _BARS) | ((box < _BOX) & (np.maximum(before, after) > _MOVES))
-    return partly & (places.rows[:, places.names.index("length")] <= _SHORT_STRETCH) if suffix else partly
+    bars, box, before, after = (places.at_jump(name) for name in ("bars_change", "changed_box", "apart_before", "apart_after"))
+    return ((bars > _BARS) | ((box < _BOX) & (np.maximum(before, after) > _MOVES))) & places.are_short
 
 
 def bars_alone_change(places: Places) -> NDArray[np.bool_]:
     """(k,): where bars come or go, and inside of them the picture goes on as it did: no more motion than before and after, and alike."""
-    suffix = "_at_jump" if "length" in places.names else ""
-    bars, over_usual, unlike = (
-        places.rows[:, places.names.index(name + suffix)] for name in ("bars_change", "inside_over_usual", "unlike_inside")
-    )
-    alone = (bars > _BARS) & (over_usual < _AS_USUAL) & (unlike < _ALIKE)
-    return alone & (places.rows[:, places.names.index("length")] <= _SHORT_STRETCH) if suffix else alone
+    bars, over_usual, unlike = (places.at_jump(name) for name in ("bars_change", "inside_over_usual", "unlike_inside"))
+    return (bars > _BARS) & (over_usual < _AS_USUAL) & (unlike < _ALIKE) & places.are_short
 
 
 def chosen(places: Places, which: NDArray[np.int_]) -> Places:
@@ -245,7 +253,7 @@ def stretches(features: Features) -> Places:
         frames.append(jumps if end - start <= _SHORT_STRETCH else middle)
         first.append(start)
         last.append(end - 1)
-    names = (*_STRETCH_NAMES, *network_names, *features.names, *(f"{name}_at_jump" for name in features.names))
+    names = (*_STRETCH_NAMES, *network_names, *features.names, *(f"{name}{_AT_JUMP}" for name in features.names))
     table = np.array(rows, np.float32).reshape(len(rows), len(names))
     return Places(names, np.array(frames, np.int64), np.array(first, np.int64), np.array(last, np.int64), table)
 
@@ -344,7 +352,7 @@ def fused(features: Features, hard: Model, gradual: Model) -> Floats:
 
 
 _STRETCH_NAMES = (
-    "length", "greatest_chance", "sum_of_chances", "greatest_part", "sum_of_parts", "sure_frames", "sure_part_frames",
+    _LENGTH, "greatest_chance", "sum_of_chances", "greatest_part", "sum_of_parts", "sure_frames", "sure_part_frames",
     "across_stretch", "unlike_across_stretch", "start_to_jump", "end_from_jump",
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any
@@ -35,6 +35,9 @@ _STEPS, _STEPS_PER_DOUBLE = range(-8, 9), 4
 _NEAR_FRAMES = 3
 #: Places worth another look that are kept, for each reason.
 _MOST_PLACES = 50
+#: A score is near the threshold from two thirds of it to one and a half times of it: a detector whose scores are chances, and whose
+#: threshold is 0.5, is in doubt from 0.33 to 0.75.
+_NEAR_THRESHOLD = math.log(1.5)
 #: Of a score of 0 from the threshold, as a logarithm; a number, because JSON has no infinity.
 _FARTHEST = 50.0
 
@@ -280,7 +283,8 @@ def _doubts(
     outcomes: Sequence[Outcome],
     truth: Truth,
 ) -> tuple[Doubt, ...]:
-    """Cuts whose score is nearest to the threshold, and places without a cut that another threshold of the sweep would cut."""
+    """Cuts, and places without a cut that another threshold of the sweep would cut: where the score is near the threshold, and where it is
+    far from it and reviewers said the opposite. What a detector is sure of and reviewers have left is not worth a look."""
     curve = subject.detector.curve(scores)
     starts = [clip.start_frame for clip in video.clips]
     verdicts = {one.at: one.verdict for one in outcomes}
@@ -295,11 +299,13 @@ def _doubts(
         clip = video.clips[int(np.searchsorted(starts, frame, side="right")) - 1]
         near = [verdicts[one] for one in range(frame - subject.tolerance, frame + subject.tolerance + 1) if one in verdicts]
         verdict = verdicts.get(frame) or next(iter(near), None)
-        why = Why.REVIEWED if truth.covers(frame) else Why.UNREVIEWED
-        one = Doubt(why, video.id, clip.id, clip.sequence, frame, score, cuts, verdict, distance)
-        doubts.append(one)
-        if verdict in (Verdict.REMOVED, Verdict.ADDED) and (score > subject.threshold) is (verdict is Verdict.REMOVED):
-            doubts.append(replace(one, why=Why.SURPRISE))
+        if distance <= _NEAR_THRESHOLD:
+            why = Why.REVIEWED if truth.covers(frame) else Why.UNREVIEWED
+        elif verdict in (Verdict.REMOVED, Verdict.ADDED) and (score > subject.threshold) is (verdict is Verdict.REMOVED):
+            why = Why.SURPRISE
+        else:
+            continue
+        doubts.append(Doubt(why, video.id, clip.id, clip.sequence, frame, score, cuts, verdict, distance))
     left_out = set(video.left_out_frames)
     return _first(one for one in doubts if one.frame not in left_out)
 

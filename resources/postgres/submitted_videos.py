@@ -46,13 +46,15 @@ class SubmittedVideos:
                     found.setdefault(place, {})[row.id] = video_of_values(values)
         return {place: [rows[video_id] for video_id in sorted(rows)] for place, rows in found.items()}
 
-    def first_of_sources(self, sources: Sequence[str]) -> dict[str, SourceVideo]:
-        """Path or address -> the oldest that was submitted under exactly this name, without duplicates of others."""
+    def first_of_sources(self, sources: Sequence[str], *, duplicates: bool = False) -> dict[str, SourceVideo]:
+        """Path or address -> the oldest that was submitted under exactly this name. duplicates: also one that is a duplicate of another."""
         query = (
             select(source_videos)
-            .where(source_videos.c.source == any_(literal(list(sources), ARRAY(Text))), source_videos.c.duplicate_of_id.is_(None))
+            .where(source_videos.c.source == any_(literal(list(sources), ARRAY(Text))))
             .order_by(source_videos.c.id.desc())
         )
+        if not duplicates:
+            query = query.where(source_videos.c.duplicate_of_id.is_(None))
         return {video.source: video for video in (SourceVideoStore(self._database).find(query) if sources else [])}
 
     def last_submissions(self, sources: Sequence[str]) -> dict[str, LastSubmission]:

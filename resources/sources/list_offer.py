@@ -6,15 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from sqlalchemy import Text, any_, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
-
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.source_lists import Choice, Limits, Member, WebList, chosen, count_words
 from heaters_dagster.domain.words import counted
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.submitted_videos import SubmittedVideos
-from resources.postgres.tables import source_videos
 from resources.sources.file_identity import Wanted
 
 _AT_ONCE = 500
@@ -72,8 +68,7 @@ def known_members(members: Iterable[Member], videos: SourceVideoStore) -> dict[s
     submitted, found = SubmittedVideos(videos.database), dict[str, SourceVideo]()
     left = iter(members)
     while some := list(islice(left, _AT_ONCE)):
-        named = any_(literal([member.source for member in some], ARRAY(Text)))
-        of_source = {one.source: one for one in videos.find(select(source_videos).where(source_videos.c.source == named))}
+        of_source = submitted.first_of_sources([member.source for member in some], duplicates=True)
         of_site = submitted.first_of_site_ids([(one.site, one.site_id) for one in some if one.site and one.site_id], duplicates=True)
         for member in some:
             video = of_source.get(member.source) or of_site.get((member.site or "", member.site_id or ""))

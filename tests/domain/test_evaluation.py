@@ -82,10 +82,10 @@ def test_a_threshold_that_is_best_already_stays() -> None:
 
 def test_without_decisions_there_is_nothing_to_say() -> None:
     known = Evaluation(Subject.of(PLAIN, None))
-    known.add(evaluated(video([0, 100, 200], "nn"), scored(200, f100=0.9, f150=0.9), known.subject))
+    known.add(evaluated(video([0, 100, 200], "nn"), scored(200, f100=0.5, f150=0.9), known.subject))
     assert (known.counts, known.videos) == (Counts(), [])
     assert known.conclusion().startswith("No clip of a source video with scores of plain has a decision yet")
-    assert {one.why for one in known.doubts} == {Why.UNREVIEWED}
+    assert [(one.why, one.frame) for one in known.doubts] == [(Why.UNREVIEWED, 100)], "of a score of 0.9 it is sure"
 
 
 def test_reliability_says_how_many_cuts_of_a_confidence_were_kept() -> None:
@@ -112,14 +112,17 @@ def test_kinds_are_counted_apart() -> None:
 def test_places_worth_a_look() -> None:
     subject = Subject.of(PLAIN, None)
     clips = [0, 100, 200, 300, 400]
+    # 100: sure, and kept.
     # 50: a near miss in a reviewed clip. 150: removed though sure. 300: beside a clip without a decision, just above. 350: just below.
-    scores = scored(400, f50=0.38, f100=0.9, f150=3.0, f300=0.42, f350=0.36)
+    # 250: far below, and nobody has cut there.
+    scores = scored(400, f50=0.38, f100=0.9, f150=3.0, f250=0.15, f300=0.42, f350=0.36)
     found = {(one.why, one.frame): one for one in evaluated(video(clips, "yyyn"), scores, subject).doubts}
     assert [(frame, one.is_cut) for (why, frame), one in found.items() if why is Why.UNREVIEWED] == [(300, True), (350, False)]
     assert found[Why.REVIEWED, 50].verdict is None
     assert found[Why.SURPRISE, 150].verdict is Verdict.REMOVED
     assert found[Why.SURPRISE, 200].verdict is Verdict.ADDED, "a cut by hand where there is no score at all"
     assert {frame for why, frame in found if why is Why.SURPRISE} == {150, 200}
+    assert {frame for why, frame in found if why is Why.REVIEWED} == {50}, "neither what is sure nor what is far from being a cut"
     assert (found[Why.UNREVIEWED, 350].clip_id, found[Why.UNREVIEWED, 350].score) == (4, pytest.approx(0.36))
 
 

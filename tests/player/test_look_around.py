@@ -62,7 +62,7 @@ def test_a_frame_a_time_or_a_timecode_leads_to_its_frame(open_page: Open, server
         goes(f"00:00:{thousandths // 1000:02d}.{thousandths % 1000:03d}", frame)
         if rate == "constant":
             goes("120", 120)
-            goes(shown.removeprefix("From start "), frame)
+            goes(shown.removeprefix("Video "), frame)
     page.locator(".source-time").click()
     for text, words in (("noon", "no frame and no time"), ("240", "it has the frames 0 to 239"), ("01:00:00.000", "the frames 0 to 239")):
         field.fill(text)
@@ -82,18 +82,18 @@ def test_the_large_clock_is_the_one_that_the_reviewer_chose_also_after_a_reload(
     page.keyboard.press("ArrowRight")
     large, others = page.locator(".clock"), page.locator(".clock-others")
     expect(large).to_have_text("00:00.033")
-    expect(others).to_have_text("frame 1 of 40From start 00:00:00:01")
+    expect(others).to_have_text("frame 1 of 40Video 00:00:00:01")
     assert "No source timecode. Frame 1, " in (others.get_attribute("title") or "")
     page.keyboard.press("v")
     expect(large).to_have_text("frame 1 of 40")
     large.click()
-    expect(large).to_have_text("From start 00:00:00:01")
+    expect(large).to_have_text("Video 00:00:00:01")
     expect(others).to_have_text("00:00.033frame 1 of 40")
-    expect(page.get_by_label("Place in the clip")).to_have_text("From start 00:00:00:01")
+    expect(page.get_by_label("Place in the clip")).to_have_text("Video 00:00:00:01")
     page.keyboard.press("m")  # what else is remembered does not forget it
     page.reload()
     on_stage(page, 1)
-    expect(large).to_have_text("From start 00:00:00:00")
+    expect(large).to_have_text("Video 00:00:00:00")
     page.keyboard.press("v")
     expect(large).to_have_text("00:00.000")
 

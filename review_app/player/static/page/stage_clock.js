@@ -46,7 +46,7 @@ export class StageClock {
   /** The camera's own timecode, or else counted from the beginning of the video, as in the cut lists. */
   #timecode(index, frame, source) {
     const { timecode } = this.#parts;
-    const whose = source ? "Source" : "From start";
+    const whose = source ? "Source" : "Video";
     if (!index.has(frame)) return setText(timecode, `${whose} …`);
     const { frameRate } = index.header;
     const seconds = index.seconds(frame);
