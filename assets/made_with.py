@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from heaters_dagster.domain.export_profile import ExportProfile, MadeFrom
-from heaters_dagster.domain.profiles import USUAL_SOURCES, Profile, SoundInput, digest, gold_master, proxy
+from heaters_dagster.domain.ffmpeg_run import Profile, SoundInput, digest
+from heaters_dagster.domain.profiles import USUAL_SOURCES, gold_master, proxy
 from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS, GOLD_MASTER, KEYFRAMES, PROXY, STAGES, VIRTUAL_CLIPS
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import DETECTORS, EXPORT_PROFILES

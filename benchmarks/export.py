@@ -12,9 +12,10 @@ from pathlib import Path
 
 from assets.proxy_pass import proxy_pass
 from benchmarks.table import Row, at_least, at_most
+from heaters_dagster.domain.ffmpeg_run import Output, Profile
 from heaters_dagster.domain.frame_index import encoded
 from heaters_dagster.domain.keys import final_clip_key, frame_index_key, proxy_key
-from heaters_dagster.domain.profiles import EXACT_TIMES, Output, Profile
+from heaters_dagster.domain.profiles import EXACT_TIMES
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clips.clip_writer import ClipWriter
 from resources.clips.export_profiles.stream_copy import EXPORT_PROFILE as STREAM_COPY

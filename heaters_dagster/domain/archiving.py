@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from heaters_dagster.domain.profiles import EXACT_TIMES, FILE_CLOCK, Filter, Options, Output, Profile, SourceStreams, gold_master
+from heaters_dagster.domain.ffmpeg_run import Filter, Options, Output, Profile
+from heaters_dagster.domain.profiles import EXACT_TIMES, FILE_CLOCK, SourceStreams, gold_master
 
 COPY = "copy"
 

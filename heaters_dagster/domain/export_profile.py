@@ -12,7 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from heaters_dagster.domain.profiles import Profile, SoundInput, SourceStreams, digest
+from heaters_dagster.domain.ffmpeg_run import Profile, SoundInput, digest
+from heaters_dagster.domain.profiles import SourceStreams
 
 #: A name that ends so is of the profile before it, without the transitions at both ends of the clip.
 TRIMMED = "_trimmed"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from heaters_dagster.domain.errors import ColdStorageError, ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.export_profile import FIRST_PROFILE, MasterProfile
+from heaters_dagster.domain.ffmpeg_run import Profile
 from heaters_dagster.domain.frame_index import FrameIndex
-from heaters_dagster.domain.profiles import Profile
 from heaters_dagster.domain.progress import Report
 from resources.media import ffmpeg
 from resources.media.first_look import MediaProbe

@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 from heaters_dagster.domain.errors import FfmpegError
+from heaters_dagster.domain.ffmpeg_run import Filter, Options, Output, Profile
 from heaters_dagster.domain.ffv1 import slice_count
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
 from heaters_dagster.domain.media_failures import ffmpeg_failure, low_memory, ran_out_of_memory, says_too_little_memory
-from heaters_dagster.domain.profiles import SMALL_PICTURE_PIXELS, Filter, Options, Output, Profile, SourceStreams
+from heaters_dagster.domain.profiles import SMALL_PICTURE_PIXELS, SourceStreams
 from heaters_dagster.domain.progress import Progress, Report, silent
 from heaters_dagster.settings import environment_without_secrets
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.clock import MendedTimes, mended, spoken
-from heaters_dagster.domain.profiles import SideStream, SoundInput, SourceStreams, joined_proxy, proxy
+from heaters_dagster.domain.ffmpeg_run import SoundInput
+from heaters_dagster.domain.profiles import SideStream, SourceStreams, joined_proxy, proxy
 from heaters_dagster.domain.progress import Report, silent
 from resources.media import ffmpeg
 from resources.media.first_look import MediaProbe

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from heaters_dagster.domain.ffmpeg_run import Profile, SoundInput
 from heaters_dagster.domain.profiles import (
     EXACT_TIMES,
-    Profile,
     SideStream,
-    SoundInput,
     SourceStreams,
     delivery,
     displayed_size,

@@ -22,9 +22,10 @@ from assets.proxy import make_proxy
 from assets.proxy_pass import Seeing
 from assets.proxy_pieces import ENCODE, PieceMaker, proxy_pieces
 from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.ffmpeg_run import Profile
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.keys import looks_key, pieces_prefix, proxy_key, scenes_key
-from heaters_dagster.domain.profiles import Profile, proxy_piece
+from heaters_dagster.domain.profiles import proxy_piece
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.proxy_pieces import MOST_TRIES
 from heaters_dagster.domain.run_tags import PIECE_TAG

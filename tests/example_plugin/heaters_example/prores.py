@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from heaters_dagster.domain.export_profile import ClipToWrite, ExportProfile, MadeFrom
-from heaters_dagster.domain.profiles import EXACT_TIMES, Options, Output, Profile
+from heaters_dagster.domain.ffmpeg_run import Options, Output, Profile
+from heaters_dagster.domain.profiles import EXACT_TIMES
 
 _PICTURE: Options = {"c:v": "prores_ks", "profile:v": "lt", "pix_fmt": "yuv422p10le", "vendor": "apl0", **EXACT_TIMES}
 
