@@ -126,14 +126,17 @@ def _write(place: Path, text: str) -> None:
     """Write a list so that it appears whole, and the one before it stays until then. Line ends stay as the format has them."""
     from resources.object_store.work_folder import disk_full_named
 
-    place = place.resolve()
-    if place.exists() and not place.is_file():  # a pipe, a terminal
-        place.write_text(text, encoding="utf-8", newline="")
+    target = place.resolve()
+    if target.exists() and not target.is_file():  # a pipe, a terminal
+        target.write_text(text, encoding="utf-8", newline="")
         return
-    part = place.with_name(f".{os.getpid()}.part")
+    part = target.with_name(f".{os.getpid()}.part")
     try:
-        with disk_full_named(part):
+        with disk_full_named(place):
             part.write_text(text, encoding="utf-8", newline="")
-        part.replace(place)
+        part.replace(target)
+    except OSError as error:
+        error.filename, error.filename2 = str(place), None  # people know this name only
+        raise
     finally:
         part.unlink(missing_ok=True)
