@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -124,19 +123,11 @@ def _numbered(output: Path, count: int) -> list[Path]:
 
 def _write(place: Path, text: str) -> None:
     """Write a list so that it appears whole, and the one before it stays until then. Line ends stay as the format has them."""
-    from resources.object_store.work_folder import disk_full_named
+    from resources.object_store.work_folder import written_beside
 
     target = place.resolve()
     if target.exists() and not target.is_file():  # a pipe, a terminal
         target.write_text(text, encoding="utf-8", newline="")
         return
-    part = target.with_name(f".{os.getpid()}.part")
-    try:
-        with disk_full_named(place):
-            part.write_text(text, encoding="utf-8", newline="")
-        part.replace(target)
-    except OSError as error:
-        error.filename, error.filename2 = str(place), None  # people know this name only
-        raise
-    finally:
-        part.unlink(missing_ok=True)
+    with written_beside(target, called=place) as part:
+        part.write_text(text, encoding="utf-8", newline="")

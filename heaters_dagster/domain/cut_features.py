@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.picture_parts import sums_of_parts
+
 #: A frame's numbers depend on this many frames before and after it.
 REACH = 32
 
@@ -56,8 +58,7 @@ def picture_features(frames: NDArray[np.uint8]) -> tuple[tuple[str, ...], Floats
 def _columns(frames: NDArray[np.uint8]) -> Iterator[tuple[str, Floats]]:
     """Every feature by its name, (REACH + n + REACH,) each; values of the outermost REACH frames mean nothing."""
     count = len(frames)
-    rows = frames[:, 0::3].astype(np.uint16) + frames[:, 1::3] + frames[:, 2::3]
-    small = (rows[:, :, 0::3] + rows[:, :, 1::3] + rows[:, :, 2::3]).astype(np.float32) / 9
+    small: Floats = sums_of_parts(frames).astype(np.float32) / np.float32(9)
     grey = (frames.reshape(-1, 3).astype(np.float32) @ _GREY).reshape(count, 27, 48)
     small_grey = small @ _GREY
     looks = small.reshape(count, -1)

@@ -141,6 +141,13 @@ def number_of(text: str) -> Fraction:
         raise ValueError(f"{text[:40]!r} is divided by zero") from error
 
 
+def notes_on_clips(*, disabled: int, retimed: int) -> list[str]:
+    """What was done with such clips of a timeline, a sentence each."""
+    found = [counted(disabled, "disabled clip is left out.", "disabled clips are left out.")] if disabled else []
+    plays = counted(retimed, "clip plays", "clips play")
+    return [*found, *([f"{plays} at another speed: the beginning and the length on the timeline are taken."] if retimed else [])]
+
+
 def lines_of(text: str) -> list[str]:
     """The lines of a text, whichever system wrote it. Other characters that end lines for Python belong to names."""
     return _LINE_ENDS.split(text)
@@ -183,7 +190,7 @@ def _of_this_video(edits: Sequence[ReadEdit], names: Iterable[str]) -> tuple[Seq
         some = ", ".join(files[:_NAMED]) + (" and others" if len(files) > _NAMED else "")
         raise BadRequestError(f"the list has edits of {counted(len(files), 'file')} ({some}); none has a name of this source video")
     left = len(edits) - len(own)
-    return own, [f"{counted(left, 'edit')} of other files {'is' if left == 1 else 'are'} left out."] if left else []
+    return own, [counted(left, "edit of other files is left out.", "edits of other files are left out.")] if left else []
 
 
 def _in_source(read: ReadCutList, edits: Sequence[ReadEdit], video: ReadFor) -> list[ReadEdit]:

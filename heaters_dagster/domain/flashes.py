@@ -11,6 +11,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.picture_parts import sums_of_parts
+
 #: A longer one is a shot of its own.
 MOST_FRAMES = 12
 #: Levels of 256, mean over the picture and its colours: what departs less from the frame before is motion, or hardly seen.
@@ -143,8 +145,7 @@ def _widened(flags: Flags) -> Flags:
 
 def _cells(frames: Frames) -> Floats:
     """(n, 27, 48, 3) -> (n, 144, 3): the mean colours of 9 x 16 parts."""
-    rows = frames[:, 0::3].astype(np.uint16) + frames[:, 1::3] + frames[:, 2::3]
-    cells: Floats = (rows[:, :, 0::3] + rows[:, :, 1::3] + rows[:, :, 2::3]).astype(np.float32) / np.float32(9)
+    cells: Floats = sums_of_parts(frames).astype(np.float32) / np.float32(9)
     return cells.reshape(-1, 144, 3)
 
 

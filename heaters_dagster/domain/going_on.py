@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.picture_parts import sums_of_parts
+
 #: Of the frames of a video one in so many is looked at.
 SPACING = 2
 #: Pictures looked at before and after a boundary; and from the last before something comes over a shot to the first after it, at most.
@@ -61,8 +63,7 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 def looks_of(frames: NDArray[np.uint8]) -> Looks:
     """(n, 27, 48, 3) RGB -> (n, 144): how bright the 9 x 16 parts of each are."""
-    rows = frames[:, 0::3].astype(np.uint16) + frames[:, 1::3] + frames[:, 2::3]
-    parts = (rows[:, :, 0::3] + rows[:, :, 1::3] + rows[:, :, 2::3]).astype(np.float32) @ _GREY
+    parts = sums_of_parts(frames).astype(np.float32) @ _GREY
     return np.asarray(np.rint(parts.reshape(-1, 144) / 9), np.uint8)
 
 

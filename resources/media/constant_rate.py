@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from heaters_dagster.domain.errors import InvalidMediaError
 from heaters_dagster.domain.words import counted
 from resources.media.proxy_bytes import RangeFile, media_input
-from resources.object_store.work_folder import disk_full_named
+from resources.object_store.work_folder import written_beside
 
 #: Every frame stands alone, as in the proxy, and with fewer losses: the file is a second generation.
 _ENCODER = {"preset": "veryfast", "crf": "16", "g": "1", "bf": "0"}
@@ -31,15 +31,10 @@ def write_constant_rate(source: Path | RangeFile, target: Path, places: NDArray[
     places: (n + 1,) where each frame of the proxy, and the end, lies in frames of `rate`; ascending from 0. The file appears under its name
     when it is whole. Raises InvalidMediaError when the proxy has other frames than its index, DiskFullError, OSError.
     """
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with disk_full_named(part):
-            written = _write(source, part, places, rate)
+    with written_beside(target) as part:
+        written = _write(source, part, places, rate)
         if written != len(places) - 1:
             raise InvalidMediaError(f"the proxy has {counted(written, 'frame')}, its index {counted(len(places) - 1, 'frame')}")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write(source: Path | RangeFile, part: Path, places: NDArray[np.int64], rate: Fraction) -> int:

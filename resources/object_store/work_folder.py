@@ -255,6 +255,24 @@ def disk_full_named(path: Path, *, bytes_needed: int | None = None) -> Iterator[
         raise _disk_full(path, bytes_needed) from error
 
 
+@contextmanager
+def written_beside(target: Path, *, called: Path | None = None) -> Iterator[Path]:
+    """A path in the folder of `target` to write to. It takes its place when the body ends, so that the file appears whole and what was
+    there stays until then. called: the name that people know and that DiskFullError and OSError have, when it is not `target`.
+    """
+    part = target.with_name(f".{os.getpid()}.part")
+    try:
+        with disk_full_named(called or target):
+            yield part
+        part.replace(target)
+    except OSError as error:
+        if error.filename == str(part):
+            error.filename, error.filename2 = str(called or target), None
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def check_room(folder: Path, bytes_needed: int) -> None:
     """Raise, before anything is written, when the file system of `folder` has no room for `bytes_needed` more.
 

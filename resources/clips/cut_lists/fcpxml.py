@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from heaters_dagster.domain.cut_list_media import CutListMedia, xml_text
-from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, name_in, number_of
+from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, name_in, notes_on_clips, number_of
 from heaters_dagster.domain.cut_lists import (
     CutListClip,
     CutListEvent,
@@ -157,14 +157,12 @@ class _Reader:
     def notes(self) -> Iterator[str]:
         """What was left out or is uncertain, a sentence each."""
         if self._lost:
-            yield f"{_are(self._lost, 'compound clip')} left out, because the file does not have what is inside."
-        if self._disabled:
-            yield f"{_are(self._disabled, 'disabled clip')} left out."
-        if self._retimed:
-            told = "plays" if self._retimed == 1 else "play"
-            yield f"{counted(self._retimed, 'clip')} {told} at another speed: the beginning and the length on the timeline are taken."
+            lost = counted(self._lost, "compound clip is", "compound clips are")
+            yield f"{lost} left out, because the file does not have what is inside."
+        yield from notes_on_clips(disabled=self._disabled, retimed=self._retimed)
         if self._conformed:
-            yield f"{_are(self._conformed, 'clip')} conformed to another rate: look at these cuts, they may lie beside their frames."
+            conformed = counted(self._conformed, "clip is", "clips are")
+            yield f"{conformed} conformed to another rate: look at these cuts, they may lie beside their frames."
 
     def inside(self, parent: ET.Element, seen: _Span, depth: int) -> None:
         """Read what lies in an element. seen: of the timeline on which its children lie."""
@@ -224,10 +222,6 @@ class _Reader:
         address = asset.get("src") or next((one.get("src", "") for one in asset.iter("media-rep")), "")
         names = (name_in(unquote(address)), asset.get("name", ""), clip.get("name", ""))
         self.edits.append(ReadEdit(where=f"line {clip.get(_LINE)}", start=span[0], end=span[1], media=tuple(filter(None, names))))
-
-
-def _are(number: int, thing: str) -> str:
-    return f"{counted(number, thing)} {'is' if number == 1 else 'are'}"
 
 
 def _alone(element: ET.Element) -> ET.Element:

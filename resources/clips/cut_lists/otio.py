@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from heaters_dagster.domain.cut_list_media import CutListMedia, reels_of
-from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, name_in
+from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, name_in, notes_on_clips
 from heaters_dagster.domain.cut_lists import (
     CutListClip,
     CutListEvent,
@@ -25,7 +25,6 @@ from heaters_dagster.domain.cut_lists import (
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import chapter_at, delivered
 from heaters_dagster.domain.timecode import timeline_rate
-from heaters_dagster.domain.words import counted
 
 _COLOURS = {Verdict.APPROVED: "GREEN", Verdict.PENDING: "YELLOW", Verdict.SKIPPED: "RED", Verdict.ARCHIVED: "RED"}
 
@@ -151,12 +150,7 @@ def read_otio(text: str, video: ReadFor) -> ReadCutList:
                 where=where, start=start * unit, end=(start + length) * unit, media=tuple(dict.fromkeys(name for name in named if name))
             )
         )
-    notes = []
-    if disabled := listed - len(clips):
-        notes.append(f"{counted(disabled, 'disabled clip')} {'is' if disabled == 1 else 'are'} left out.")
-    if retimed:
-        plays = "plays" if retimed == 1 else "play"
-        notes.append(f"{counted(retimed, 'clip')} {plays} at another speed: the beginning and the length on the timeline are taken.")
+    notes = notes_on_clips(disabled=listed - len(clips), retimed=retimed)
     return ReadCutList(counting=Counting.SECONDS if told else Counting.COUNT, edits=tuple(edits), rate=rate, notes=tuple(notes))
 
 
