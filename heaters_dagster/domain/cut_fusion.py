@@ -61,6 +61,8 @@ FLASH = "flash"
 WIPE = "wipe"
 #: The column that is 1 at the first frame of a page that is turned; 0 elsewhere.
 PAGE = "page"
+#: What is 0 at a frame that repeats the one before; all else is as of that one.
+_NEWS = ("jump", "structure_jump", "jump_over_greatest", "structure_jump_over_greatest", WIPE, PAGE)
 #: How sure a cut is that only the pictures show.
 _SEEN_WIPE, _SEEN_PAGE = 0.85, 0.85
 #: What is found so near a page that is turned, which stands before and after it, is that.
@@ -272,6 +274,25 @@ def with_hard_chances(runs: Places, frames: NDArray[np.int_], chances: Floats) -
     own = np.array([(part.max(initial=0), part.sum()) for part in inside], np.float32).reshape(len(inside), 2)
     names = ("hard_chance", "sum_of_hard_chances", *runs.names)
     return Places(names, runs.frames, runs.first, runs.last, np.concatenate([own, runs.rows], axis=1))
+
+
+def shown_again(names: tuple[str, ...], pictures: NDArray[np.float16], repeats: NDArray[np.bool_]) -> NDArray[np.float16]:
+    """(n, names), as `Features` have them, of all frames. pictures: (m, names), of those that are no repeats. repeats: (n,)."""
+    if not repeats.any():
+        return pictures
+    places = np.flatnonzero(~repeats)
+    ends = np.append(places[1:], len(repeats))
+    shown: NDArray[np.float16] = pictures[np.cumsum(~repeats) - 1]
+    for name in _NEWS:
+        shown[repeats, names.index(name)] = 0
+    wipe = names.index(WIPE)
+    shown[:, wipe] = 0
+    for middle in np.flatnonzero(pictures[:, wipe]).tolist():
+        length = int(pictures[middle, wipe])
+        begin = max(0, middle - length // 2)
+        first, end = int(places[begin]), int(ends[min(len(ends), begin + length) - 1])
+        shown[first + (end - first) // 2, wipe] = end - first
+    return shown
 
 
 def without_flashes(features: Features) -> Features:

@@ -12,6 +12,7 @@ from heaters_dagster.domain.cut_features import REACH, picture_features
 from heaters_dagster.domain.cut_fusion import (
     BASE,
     FLASH,
+    PAGE,
     WIPE,
     Doubted,
     Features,
@@ -20,6 +21,7 @@ from heaters_dagster.domain.cut_fusion import (
     calibrated,
     fused,
     hard_places,
+    shown_again,
     stretches,
     with_hard_chances,
 )
@@ -178,3 +180,18 @@ def test_a_wipe_that_the_pictures_show_is_one_cut_unless_another_is_found_or_lig
         own[flash, 0] = 1
     seen = replace(seen, names=(*seen.names, FLASH, WIPE), pictures=np.concatenate([seen.pictures, own], axis=1))
     assert found(fused(seen, *models(seen))) == expected
+
+
+def test_a_wipe_in_a_film_with_repeats_has_all_their_frames() -> None:
+    names = ("jump", "structure_jump", "jump_over_greatest", "structure_jump_over_greatest", WIPE, PAGE, "contrast")
+    pictures = np.ones((40, len(names)), np.float16)
+    pictures[:, -1] = np.arange(40)
+    pictures[:, names.index(WIPE)] = 10 * (np.arange(40) == 20)
+    repeats = np.resize([False, True, False, True, True], 100)
+    shown = shown_again(names, pictures, repeats)
+    assert shown[:, -1].tolist() == np.repeat(np.arange(40), np.resize([2, 3], 40)).tolist()
+    assert (shown[:, 0] == ~repeats).all()
+    (middle,) = np.flatnonzero(shown[:, names.index(WIPE)])
+    length = int(shown[middle, names.index(WIPE)])
+    # The pictures 15 to 24.
+    assert (middle - length // 2, length) == (37, 25)

@@ -23,7 +23,7 @@ _FILMS = {
     "big_buck_bunny_vfr.mp4": (24.0, (44, 137)),
 }
 #: The variations of which scores are kept.
-VARIED = ("as it is", "dark", "half the rate", "a quarter of the rate", "backwards")
+VARIED = ("as it is", "dark", "half the rate", "a quarter of the rate", "twice the rate", "backwards")
 
 
 def sample_takes() -> list[Take]:

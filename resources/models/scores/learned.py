@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_features import REACH, picture_features
-from heaters_dagster.domain.cut_fusion import FLASH, PAGE, WIPE, Doubted, Features, Model, Trees, calibrated, fused
+from heaters_dagster.domain.cut_fusion import FLASH, PAGE, WIPE, Doubted, Features, Model, Trees, calibrated, fused, shown_again
 from heaters_dagster.domain.cut_transitions import KINDS, TransitionModels, as_column, transitions_at
 from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.flashes import Calmed
 from heaters_dagster.domain.going_on import SPACING, looks_of
 from heaters_dagster.domain.pages import page_turns
+from heaters_dagster.domain.repeats import Repeats
 from heaters_dagster.domain.wipes import wipes
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
@@ -62,12 +63,13 @@ class LearnedScores:
 
 
 class PictureFeatures:
-    """The features of all frames of a video without its flashes, computed in batches. It keeps them as float16, and how the frames look:
-    212 bytes a frame.
+    """The features of all frames of a video without its flashes and repeats, computed in batches. It keeps them as float16, and how the
+    frames look: 212 bytes a frame.
     """
 
     def __init__(self) -> None:
-        self._calmed = Calmed()
+        self._calmed, self._repeats = Calmed(), Repeats()
+        self._held_flashes, self._shown = np.zeros(0, bool), bytearray()
         self._frames: NDArray[np.uint8] | None = None
         self._flashes = np.zeros(0, bool)
         self._names: tuple[str, ...] = ()
@@ -79,6 +81,7 @@ class PictureFeatures:
     def finish(self) -> tuple[tuple[str, ...], NDArray[np.float16], NDArray[np.uint8]]:
         """Names, (n, names), and the looks of each SPACING-th frame, (m, 144)."""
         self._add(*self._calmed.finish())
+        self._add_distinct(*self._repeats.finish())
         if self._frames is None:
             return (), np.zeros((0, 0), np.float16), np.zeros((0, 144), np.uint8)
         self._frames = np.concatenate([self._frames, np.repeat(self._frames[-1:], REACH, axis=0)])
@@ -86,13 +89,24 @@ class PictureFeatures:
             self._compute(min(left, _BATCH_FRAMES))
         self._frames = None
         looks = np.frombuffer(self._looks, np.uint8).reshape(-1, 144)
-        return self._names, np.frombuffer(self._kept, np.float16).reshape(-1, len(self._names)), looks
+        pictures = np.frombuffer(self._kept, np.float16).reshape(-1, len(self._names))
+        return self._names, shown_again(self._names, pictures, np.frombuffer(self._shown, bool)), looks
 
     def _add(self, frames: NDArray[np.uint8], flashes: NDArray[np.bool_]) -> None:
         if not len(frames):
             return
         self._looks += looks_of(frames[-self._count % SPACING :: SPACING]).tobytes()
         self._count += len(frames)
+        self._held_flashes = np.concatenate([self._held_flashes, flashes])
+        self._add_distinct(*self._repeats.feed(frames))
+
+    def _add_distinct(self, frames: NDArray[np.uint8], repeats: NDArray[np.bool_]) -> None:
+        flashes, self._held_flashes = self._held_flashes[: len(frames)], self._held_flashes[len(frames) :]
+        self._shown += repeats.tobytes()
+        if repeats.any():
+            frames, flashes = frames[~repeats], flashes[~repeats]
+        if not len(frames):
+            return
         before = np.repeat(frames[:1], REACH, axis=0) if self._frames is None else self._frames
         self._frames, self._flashes = np.concatenate([before, frames]), np.concatenate([self._flashes, flashes])
         while len(self._frames) >= _BATCH_FRAMES + 2 * REACH:
