@@ -700,6 +700,18 @@ def test_a_narrow_terminal_loses_no_column(heaters: Heaters, some_clips: SomeCli
             assert set(wide) <= set(heaters(line)[1].split())
 
 
+def test_the_lines_of_a_cell_stay_below_each_other(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.terminal, "out", cli.terminal.Console(width=40))
+    cli.terminal.show_record(
+        [cli.terminal.Column("tags", "tags")], {"tags": "title: Harbour at night\nencoder: Lavf63.1.102\nminor_version: 512"}
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "tags  title: Harbour at night",
+        "      encoder: Lavf63.1.102",
+        "      minor_version: 512",
+    ]
+
+
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 @pytest.mark.parametrize(("line", "code"), [("version", 0), ("clips 1", 2)])
 def test_a_caller_may_close_what_it_does_not_read(closed: str, line: str, code: int) -> None:
@@ -1445,9 +1457,23 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
 
 
 @pytest.mark.slow
-def test_the_demo_takes_a_file_all_the_way(heaters: Heaters, film: Path) -> None:
+def test_the_demo_takes_a_file_all_the_way(heaters: Heaters, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = cli.terminal.Console(width=80, force_terminal=True, color_system=None)
+    monkeypatch.setattr(cli.terminal, "out", console)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    asked: list[str] = []
+
+    def ctrl_d(question: str, **options: object) -> bool:
+        asked.append(question)
+        raise typer.Abort
+
+    monkeypatch.setattr("typer.confirm", ctrl_d)
     code, printed = heaters("demo", str(film))
     assert code == 0, heaters.error
+    assert asked == ["Start it now?"], "Ctrl-D there is a no, and no failure of make demo"
+    headings, *rows = printed.partition("ready for review")[2].splitlines()[1:4]
+    assert headings.split() == ["clip", "frames", "from", "to", "state", "file"], "a table, also in a terminal of 80 columns"
+    assert [row.split()[0] for row in rows] == ["1", "2"]
     assert "The demo uses the built-in visual descriptor instead" in heaters.error
     assert "film: pictures of 161x121 pixels" in " ".join(heaters.error.split())
     (row,) = heaters.json("status")

@@ -121,7 +121,8 @@ def _say_which_model(settings: Settings) -> None:
 def _show(ids: list[int], database: Database, settings: Settings) -> None:
     videos, clips = SourceVideoStore(database), ClipStore(database)
     columns = [Column("clip", "sequence", True), Column("frames", "frames", True), Column("from", "from", True), Column("to", "to", True)]
-    columns += [Column("state", "state"), Column("confidence", "confidence", True), Column("file", "clip_filepath")]
+    # No confidence: with it the table is wider than a terminal of 80 columns, and would be printed as 56 lines.
+    columns += [Column("state", "state"), Column("file", "clip_filepath")]
     for source_video_id in ids:
         video = videos.load(source_video_id)
         live = clips.load_live(source_video_id)

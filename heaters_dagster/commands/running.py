@@ -174,9 +174,18 @@ def demo(
     from heaters_dagster.commands.demo import run_demo
 
     code = run_demo(load_settings(), video)
-    if code == 0 and sys.stdin.isatty() and terminal.out.is_terminal and typer.confirm("Start it now?", default=True):
+    if code == 0 and sys.stdin.isatty() and terminal.out.is_terminal and _is_wanted_now():
         up(open_browser=False)
     raise typer.Exit(code)
+
+
+def _is_wanted_now() -> bool:
+    """Whether to start everything. Ctrl-C and Ctrl-D are a no: the demo is done, and `make demo` must not end with an error."""
+    try:
+        return typer.confirm("Start it now?", default=True)
+    except typer.Abort:
+        terminal.out.print()
+        return False
 
 
 @app.command(epilog=example("version"))

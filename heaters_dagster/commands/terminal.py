@@ -83,6 +83,7 @@ def _show_records(title: str, columns: Sequence[Column], rows: Sequence[dict[str
     """One row below the other, a line for each cell: for a terminal that is too narrow for a table.
 
     Lines are broken between words; a word that is longer than the line, such as an object key, is not broken.
+    The lines of a cell stay lines.
     """
     if title:
         out.print(Text(title), soft_wrap=True)
@@ -100,13 +101,15 @@ def _show_records(title: str, columns: Sequence[Column], rows: Sequence[dict[str
 
 
 def _lines(text: Text, width: int) -> list[Text]:
-    """`text` broken between words into lines of at most `width` cells; a word that is longer gets a line of its own."""
+    """The lines of `text`, broken between words into lines of at most `width` cells; a word that is longer gets a line of its own."""
     lines: list[Text] = []
-    for word in text.split(" "):
-        if lines and lines[-1].cell_len + 1 + word.cell_len <= width:
-            lines[-1] = Text(" ").join([lines[-1], word])
-        else:
-            lines.append(word)
+    for own in text.split("\n", allow_blank=True):
+        begun = len(lines)
+        for word in own.split(" ", allow_blank=True):
+            if len(lines) > begun and lines[-1].cell_len + 1 + word.cell_len <= width:
+                lines[-1] = Text(" ").join([lines[-1], word])
+            else:
+                lines.append(word)
     return lines
 
 
