@@ -213,7 +213,7 @@ def test_the_filters_are_used_by_keyboard_alone(app: App, visit: Callable[..., P
 
 
 def test_on_a_phone_picture_and_timeline_are_on_one_screen_and_buttons_are_big_enough(app: App, visit: Callable[..., Page]) -> None:
-    video = app.video(40, 80, title="Pocket")
+    video = app.video(40, 48, title="Pocket")
     with app.database.begin() as connection:
         after_a_cut = (clips.c.source_video_id == video.id) & (clips.c.start_frame > 0)
         connection.execute(update(clips).where(after_a_cut).values(confidence=0.9, cut_kind="dissolve"))
@@ -246,6 +246,14 @@ def test_on_a_phone_picture_and_timeline_are_on_one_screen_and_buttons_are_big_e
     expect(other).to_be_visible()
     button, pictures = other.bounding_box() or {}, page.locator(".boundary .pair").bounding_box() or {}
     assert button["y"] + button["height"] <= pictures["y"], "the button for the other cut stands above the pictures, not on them"
+    page.set_viewport_size({"width": 360, "height": 740})
+    expect(page.locator(".cut.lower")).to_have_count(1)
+    marks = [box for mark in page.locator(".cut .mark:visible").all() if (box := mark.bounding_box())]
+    first, second = sorted(marks, key=lambda box: box["y"])
+    assert first["y"] + first["height"] <= second["y"], (
+        "the words of two cuts do not lie on each other, where there is room for one beside them"
+    )
+    page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for path in ("", "/videos", "/history"):
         if path:

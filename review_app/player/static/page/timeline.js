@@ -192,8 +192,8 @@ export class Timeline {
     this.#ramp("end", this.#scene.next?.cut);
     this.cuts.start.element.style.transform = `translateX(${left}px)`;
     this.cuts.end.element.style.transform = `translateX(${right}px)`;
-    for (const [{ element, mark }, x] of [[this.cuts.start, left], [this.cuts.end, right]])
-      element.classList.toggle("at-end", x + MARK_PIXELS + mark.textContent.length * MARK_LETTER_PIXELS > width);
+    const [first, second] = [this.#mark("start", left), this.#mark("end", right)];
+    this.cuts.end.element.classList.toggle("lower", Boolean(first && second && first[0] < second[1] && second[0] < first[1]));
     this.setFrame(this.#frame);
     const wanted = `${this.#scene.video.id}/${this.#view.start}-${this.#view.end}/${this.#edges}/${width}`;
     if (wanted !== this.#drawn || resized) {
@@ -203,6 +203,16 @@ export class Timeline {
       this.#filmSoon();
     }
     this.#waveSoon();
+  }
+
+  /** Puts the words beside a cut at x on the side where they fit. Returns [left, right], the place that they take; null without words. */
+  #mark(side, x) {
+    const { element, mark } = this.cuts[side];
+    const length = MARK_PIXELS + mark.textContent.length * MARK_LETTER_PIXELS;
+    const atEnd = x + length > this.#width;
+    element.classList.toggle("at-end", atEnd);
+    if (element.hidden || !mark.textContent) return null;
+    return atEnd ? [x - length, x] : [x, x + length];
   }
 
   /** One shot goes while the other comes: a ramp over the frames of the transition, as far as they are in view. */
