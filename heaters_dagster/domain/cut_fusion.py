@@ -65,6 +65,8 @@ PAGE = "page"
 _NEWS = ("jump", "structure_jump", "jump_over_greatest", "structure_jump_over_greatest", WIPE, PAGE)
 #: How sure a cut is that only the pictures show.
 _SEEN_WIPE, _SEEN_PAGE = 0.85, 0.85
+#: Places that all trees look at together.
+_ROWS_AT_ONCE = 128
 #: What is found so near a page that is turned, which stands before and after it, is that.
 _BESIDE_PAGE = 2
 
@@ -155,15 +157,20 @@ class Trees:
                 "training/cut_fusion"
             )
         table = places.rows if places.names == self.names else places.rows[:, [places.names.index(name) for name in self.names]]
-        rows = np.arange(len(table))
+        parts = [self._sums(table[begin : begin + _ROWS_AT_ONCE]) for begin in range(0, len(table), _ROWS_AT_ONCE)]
+        return np.concatenate([np.zeros(0), *parts]).astype(np.float32)
+
+    def _sums(self, table: Floats) -> NDArray[np.float64]:
+        """All trees at once, a step down in each; tree by tree it takes ten times as long for a few rows."""
+        trees, rows = np.arange(len(self.feature))[:, None], np.arange(len(table))
+        node = np.zeros((len(trees), len(rows)), np.int16)
+        while np.any(inner := (feature := self.feature[trees, node]) >= 0):
+            goes_left = table[rows, np.maximum(feature, 0)] <= self.threshold[trees, node]
+            node = np.where(inner, np.where(goes_left, self.left[trees, node], self.right[trees, node]), node)
         total = np.full(len(rows), self.baseline)
-        for feature, threshold, left, right, value in zip(self.feature, self.threshold, self.left, self.right, self.value, strict=True):
-            node = np.zeros(len(rows), np.int64)
-            while np.any(inner := feature[node] >= 0):
-                goes_left = table[rows, np.maximum(feature[node], 0)] <= threshold[node]
-                node = np.where(inner, np.where(goes_left, left[node], right[node]), node)
-            total += value[node]
-        return np.asarray(total, np.float32)
+        for values in self.value[trees, node]:  # in order: another one would round otherwise
+            total += values
+        return total
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,11 @@ from resources.media.ffmpeg import run
 from resources.media.side_streams import ScorePass
 from resources.models.scores import transnetv2_ways
 from resources.models.scores.transnetv2 import TransNetV2Scores
-from resources.models.scores.transnetv2_int8 import Rounding, graph, scaled
+from resources.models.scores.transnetv2_int8 import Rounding, graph, prepared
+from resources.models.scores.transnetv2_narrow import narrowing_of
 from resources.models.scores.transnetv2_openvino import Convolutions, Network, StreamingInt8, compiled, load_network
 from resources.models.scores.transnetv2_steady import SteadyStates
-from resources.models.scores.transnetv2_weights import load_arrays, weights_file
+from resources.models.scores.transnetv2_weights import Branch, load_arrays, weights_file
 
 _SAMPLE = PROJECT_ROOT / "samples" / "tears_of_steel_battle.mp4"
 _FRAMES = 260
@@ -124,10 +126,41 @@ def test_as_many_frames_are_computed_as_the_video_has_and_those_after_it_that_a_
 
 @able
 def test_the_graph_without_rounding_is_the_network_itself(frames: NDArray[np.uint8], exact: NDArray[np.float32]) -> None:
-    blocks, last = scaled(load_arrays(weights_file()), Rounding.load().scales)
+    measured = Rounding.load()
+    scales = {place: scale for place, scale in measured.scales.items() if place not in measured.narrowings}
+    blocks, last = prepared(load_arrays(weights_file()), Rounding(scales=scales))
     ours = streamed(StreamingInt8(compiled(graph(blocks, last, {}), last, SteadyStates(blocks, {}))), frames, 64)
     # The first frames have repeated frames in reach here, where torch has zeros.
     np.testing.assert_allclose(ours[23:], exact[23:], atol=1e-4)
+
+
+@able
+def test_the_channels_that_are_spared_move_no_boundary(frames: NDArray[np.uint8], exact: NDArray[np.float32]) -> None:
+    measured = Rounding.load()
+    blocks, last = prepared(load_arrays(weights_file()), replace(measured, greatest={}))
+    assert [len(block[0].over_picture) for block in blocks] == [16, 32, 64, 64, 112, 112]
+    ours = streamed(StreamingInt8(compiled(graph(blocks, last, {}), last, SteadyStates(blocks, {}))), frames, 64)
+    assert np.abs(ours - exact)[23:].mean() < 0.002
+    np.testing.assert_array_equal(np.flatnonzero(ours[23:, 0] > 0.5), np.flatnonzero(exact[23:, 0] > 0.5))
+
+
+def test_a_branch_whose_channels_depend_on_fewer_gives_the_same_with_so_many() -> None:
+    random = np.random.default_rng(3)
+    few, many, given, pictures = 5, 12, 4, 3
+    parts = random.normal(size=(few, pictures, 1, 3, 3))
+    mixed = random.normal(size=(many, few))
+    branch = Branch(
+        2,
+        over_picture=np.tensordot(mixed, parts, 1).astype(np.float32),
+        over_time=random.normal(size=(given, many, 3, 1, 1)).astype(np.float32),
+        bias=np.zeros(given, np.float32),
+    )
+    narrowing = narrowing_of(branch, mixed @ np.diag([5.0, 1, 2, 3, 1]) @ mixed.T, few)
+    assert (narrowing.kept.shape, narrowing.added.shape, narrowing.told.shape) == ((few,), (few, many - few), (many - few, few))
+    narrow = narrowing.of(branch)
+    assert narrow.over_picture.shape == (few, pictures, 1, 3, 3)
+    whole, less = (np.einsum("fmtab,mcaij->ftcij", one.over_time, one.over_picture) for one in (branch, narrow))
+    np.testing.assert_allclose(less, whole, atol=0.01 * np.abs(whole).max())  # the matrices are kept in 16 bits
 
 
 @able

@@ -3,13 +3,15 @@
 A graph takes any number of frames and what each convolution over time needs of the frames before, and gives the same for the next ones: so
 each frame is computed once, and the batches do not show in the scores. All sums are of integers, so every processor gives the same scores.
 
-What is rounded how was measured on made films (training/transnetv2_int8): `Rounding`, in a file beside this one.
+What is rounded how, and which channels are spared, was measured on made films (training/transnetv2_int8): `Rounding`, in a file beside this
+one.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import ModelUnavailableError
 from resources.models.scores.quiet_openvino import openvino, operations
+from resources.models.scores.transnetv2_narrow import Narrowing
 from resources.models.scores.transnetv2_weights import BLOCKS_OF_A_STACK, STACKS, Branch, blocks_of
 
 if TYPE_CHECKING:
@@ -26,11 +29,13 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 48, 27
 #: A block gives its frames so much later than it takes them.
 LOOK_AHEAD = 8
-ROUNDING = Path(__file__).with_name("transnetv2_int8_1.npz")
+ROUNDING = Path(__file__).with_name("transnetv2_int8_2.npz")
 #: The first inputs of `fc1` are the two comparisons of frames; the others the last pictures, 3 x 6 pixels.
 COMPARISONS = 256
 _LAST_PICTURE = (3, 6)
 _TOP = 1024
+#: The arrays of a `Narrowing`.
+_NARROWING = ("kept", "added", "told")
 #: An end that lies behind every last frame.
 _ALL = np.iinfo(np.int64).max
 
@@ -39,37 +44,49 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rounding:
-    """How the values between the layers become bytes.
+    """How the values between the layers become bytes, and between which convolutions there are fewer of them.
 
     greatest: of a place, the value that becomes 127 or 255; larger ones are cut off. scales: of a place, (channels,): each channel is
     divided by its own before it is rounded, and the next layer's weights are multiplied by it, so that all channels use the whole range.
+    narrowings: of a place between a branch's two convolutions. The empty Rounding leaves the network as it is.
     """
 
-    greatest: Mapping[str, float]
-    scales: Arrays
+    greatest: Mapping[str, float] = field(default_factory=dict)
+    scales: Arrays = field(default_factory=dict)
+    narrowings: Mapping[str, Narrowing] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path = ROUNDING) -> Rounding:
         """Raises ModelUnavailableError when the file cannot be read."""
         try:
             with np.load(path) as file:
-                names = [name.partition("/") for name in file.files]
-                return cls(
-                    {place: float(file[f"greatest/{place}"]) for kind, _, place in names if kind == "greatest"},
-                    {place: file[f"scales/{place}"] for kind, _, place in names if kind == "scales"},
-                )
+                of_kind: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
+                for name in file.files:
+                    kind, _, place = name.partition("/")
+                    of_kind[kind][place] = file[name]
+                greatest = {place: float(value) for place, value in of_kind["greatest"].items()}
+                parts = zip(*(of_kind[kind].values() for kind in _NARROWING), strict=True)
+                narrowings = {place: Narrowing(*each) for place, each in zip(of_kind[_NARROWING[0]], parts, strict=True)}
+                return cls(greatest, of_kind["scales"], narrowings)
         except (OSError, ValueError, KeyError) as error:
             raise ModelUnavailableError(f"{path} cannot be read ({error}); install Heaters again") from error
 
     def save(self, path: Path) -> None:
-        arrays = {f"greatest/{place}": np.float32(value) for place, value in self.greatest.items()}
-        np.savez_compressed(path, **arrays, **{f"scales/{place}": scale for place, scale in self.scales.items()})  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {f"greatest/{place}": np.float32(value) for place, value in self.greatest.items()}
+        arrays |= {f"scales/{place}": scale for place, scale in self.scales.items()}
+        for place, one in self.narrowings.items():
+            arrays |= {f"{kind}/{place}": getattr(one, kind) for kind in _NARROWING}
+        np.savez_compressed(path, **arrays)
 
 
-def scaled(arrays: Arrays, scales: Arrays) -> tuple[list[list[Branch]], dict[str, NDArray[np.float32]]]:
-    """The same network with other units between its layers: its blocks, and the arrays of its last layers."""
-    blocks, last = blocks_of(arrays), dict(arrays)
-    inside = [[scales.get(f"seen{number}.{place}") for place in range(4)] for number in range(len(blocks))]
+def prepared(arrays: Arrays, rounding: Rounding) -> tuple[list[list[Branch]], dict[str, NDArray[np.float32]]]:
+    """The network with other units between its layers, and narrower: its blocks, and the arrays of its last layers."""
+    last, scales, narrowings = dict(arrays), rounding.scales, rounding.narrowings
+    blocks = [
+        [narrowings[name].of(one) if (name := seen_name(number, place)) in narrowings else one for place, one in enumerate(block)]
+        for number, block in enumerate(blocks_of(arrays))
+    ]
+    inside = [[scales.get(seen_name(number, place)) for place in range(4)] for number in range(len(blocks))]
     blocks = [
         [branch if scale is None else _inside(branch, scale) for branch, scale in zip(block, scale_of, strict=True)]
         for block, scale_of in zip(blocks, inside, strict=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.models.scores.quiet_openvino import openvino
-from resources.models.scores.transnetv2_int8 import COMPARISONS, HEIGHT, LOOK_AHEAD, WIDTH, Rounding, graph, scaled
+from resources.models.scores.transnetv2_int8 import COMPARISONS, HEIGHT, LOOK_AHEAD, WIDTH, Rounding, graph, prepared
 from resources.models.scores.transnetv2_steady import Steady, SteadyStates
 from resources.models.scores.transnetv2_weights import BLOCKS_OF_A_STACK, STACKS, load_arrays, weights_file
 
@@ -46,7 +46,7 @@ class Network:
 def load_network() -> Network:
     """Raises ImportError without OpenVINO, ModelUnavailableError without the weights."""
     rounding = Rounding.load()
-    blocks, last = scaled(load_arrays(weights_file()), rounding.scales)
+    blocks, last = prepared(load_arrays(weights_file()), rounding)
     return compiled(graph(blocks, last, rounding.greatest), last, SteadyStates(blocks, rounding.greatest))
 
 
