@@ -28,7 +28,7 @@ _FILMS_OF_A_FOLD = 3
 _FRAMES_OF_A_FILM = range(64, 320)
 #: Values of each channel that are kept of each batch.
 _SAMPLES = 96
-#: Of each branch of a block, between its convolutions: a half in the first, whose pictures have three channels only, and seven eighths in the
+#: Of each branch of a block, between its convolutions: a half in the first, whose pictures have three channels only; seven eighths in the
 #: last two. Fewer of these, or of the others', cost cuts; and OpenVINO computes 16 channels at a time.
 _CHANNELS = (16, 32, 64, 64, 112, 112)
 #: A power of the channel's own range: 0 leaves the channels as they are, 1 makes them equal.

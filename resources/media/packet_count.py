@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class _Count:
     first_keyframe_seconds: float | None = None
     #: Whether the first packet with a time is not shown; None before it came.
     begins_hidden: bool | None = None
+    #: Of its first packet with a time, and of all: PyAV makes a new Fraction for each packet that is asked.
+    time_base: Fraction | None = None
 
     def times(self) -> NDArray[np.float64]:
         return np.frombuffer(self.seconds, dtype=np.float64) if self.seconds else np.zeros(0)
@@ -239,7 +242,8 @@ def _count(count: _Count, packet: Any, time: int | None) -> None:
         count.begins_hidden = packet.is_discard
     time = packet.dts if time is None else time
     if time is not None and not packet.is_discard:
-        count.seconds.append(seconds_of(time, packet.time_base))
+        count.time_base = count.time_base or packet.time_base
+        count.seconds.append(seconds_of(time, count.time_base))
         if count.first_keyframe_seconds is None and packet.is_keyframe:
             count.first_keyframe_seconds = count.seconds[-1]
     if count.untold and count.tried < _TRIED_PACKETS:

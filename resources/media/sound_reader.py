@@ -7,7 +7,7 @@ one wrong time, and fails on channels with names that it cannot mix.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -332,18 +332,24 @@ class _Mixer:
             yield time, made.to_ndarray().reshape(-1, self._channels)
 
 
+_TYPES: Mapping[str, type[np.generic]] = {
+    "u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64,
+}  # fmt: skip
 _FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 
 
 def _samples(frame: Any) -> Block:
-    """(n, channels) float32, full scale at 1."""
+    """(n, channels) float32, full scale at 1. Read from FFmpeg's memory at once: PyAV's array takes three copies, and not of 64 bits."""
     kind, channels = frame.format.packed.name, frame.layout.nb_channels
-    if kind == "s64":  # PyAV cannot make an array of these
-        values = np.stack([np.frombuffer(plane, np.int64)[: frame.samples * channels] for plane in frame.planes])
+    if frame.format.is_planar:
+        samples: Block = np.empty((frame.samples, channels), np.float32)
+        for channel, plane in enumerate(frame.planes):
+            samples[:, channel] = np.frombuffer(plane, _TYPES[kind], frame.samples)
     else:
-        values = frame.to_ndarray()
-    values = values[:, : frame.samples].T if frame.format.is_planar else values.reshape(-1, channels)
-    samples = np.ascontiguousarray(values, dtype=np.float32)
+        values = np.frombuffer(frame.planes[0], _TYPES[kind], frame.samples * channels)
+        samples = values.reshape(-1, channels).astype(np.float32)
     if kind == "u8":
         samples -= 128.0
-    return samples / np.float32(_FULL_SCALE[kind]) if kind in _FULL_SCALE else samples
+    if kind in _FULL_SCALE:
+        samples /= np.float32(_FULL_SCALE[kind])
+    return samples
