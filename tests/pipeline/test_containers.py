@@ -255,7 +255,8 @@ def test_the_services_take_a_video_to_an_exported_clip_and_end_when_told(
     assert clips.load(first.id).state is not ClipState.EXPORT_FAILED
 
     # A worker that is told to end hands back what it works on and takes nothing new: no try is counted, and it is soon over.
-    long = ffmpeg(["-stream_loop", "250", "-i", str(film), "-c", "copy"], tmp_path / "long.mp4")
+    # Long enough that it is at work still when the command that submits it has ended, on a busy machine a quarter of a minute later.
+    long = ffmpeg(["-stream_loop", "800", "-i", str(film), "-c", "copy"], tmp_path / "long.mp4")
     containers.once("review", "submit", str(long))
     second = videos.load_all()[-1]
     assert eventually(lambda: videos.load(second.id).state is SourceVideoState.PREPROCESSING, seconds=120), containers.told("worker")

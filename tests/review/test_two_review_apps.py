@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, expect
 
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
@@ -136,8 +137,13 @@ def a_list_is_submitted(page: Page, two: TwoApps, tmp_path: Path) -> None:
     films.write_text("/nowhere/film.mp4\n")
     page.goto(f"{two.url}/videos")
     page.get_by_text("Submit videos").click()
-    page.get_by_role("button", name="Submit a list from a file").click()
-    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(str(films))
+    chooser = page.get_by_test_id("stFileUploaderDropzoneInput")
+    for _ in range(4):  # Streamlit may draw the box anew between a click and what it opens: then one clicks again
+        page.get_by_role("button", name="Submit a list from a file").click()
+        with suppress(TimeoutError):
+            chooser.wait_for(state="attached", timeout=WAIT_MS / 4)
+            break
+    chooser.set_input_files(str(films))
     page.get_by_role("button", name="Submit the list").click()
     expect(page.get_by_text("there is no file or folder /nowhere/film.mp4")).to_be_visible()
 
