@@ -65,7 +65,7 @@ PAGE = "page"
 _NEWS = ("jump", "structure_jump", "jump_over_greatest", "structure_jump_over_greatest", WIPE, PAGE)
 #: How sure a cut is that only the pictures show.
 _SEEN_WIPE, _SEEN_PAGE = 0.85, 0.85
-#: Places that all trees look at together.
+#: Places that all trees look at together; rows that are moved together.
 _ROWS_AT_ONCE = 128
 #: What is found so near a page that is turned, which stands before and after it, is that.
 _BESIDE_PAGE = 2
@@ -283,23 +283,29 @@ def with_hard_chances(runs: Places, frames: NDArray[np.int_], chances: Floats) -
     return Places(names, runs.frames, runs.first, runs.last, np.concatenate([own, runs.rows], axis=1))
 
 
-def shown_again(names: tuple[str, ...], pictures: NDArray[np.float16], repeats: NDArray[np.bool_]) -> NDArray[np.float16]:
-    """(n, names), as `Features` have them, of all frames. pictures: (m, names), of those that are no repeats. repeats: (n,)."""
+def show_again(names: tuple[str, ...], pictures: NDArray[np.float16], repeats: NDArray[np.bool_]) -> None:
+    """pictures: (n, names), as `Features` have them; its first rows are those of the frames that are no repeats, and come to their places.
+
+    repeats: (n,). In place, because two tables of a long video would be much memory.
+    """
     if not repeats.any():
-        return pictures
+        return
+    distinct = np.cumsum(~repeats) - 1
     places = np.flatnonzero(~repeats)
     ends = np.append(places[1:], len(repeats))
-    shown: NDArray[np.float16] = pictures[np.cumsum(~repeats) - 1]
-    for name in _NEWS:
-        shown[repeats, names.index(name)] = 0
     wipe = names.index(WIPE)
-    shown[:, wipe] = 0
-    for middle in np.flatnonzero(pictures[:, wipe]).tolist():
-        length = int(pictures[middle, wipe])
+    lengths = pictures[: len(places), wipe].astype(np.int64)
+    # A row never goes to an earlier place, so from the last one back none is lost.
+    for begin in range((len(repeats) - 1) // _ROWS_AT_ONCE * _ROWS_AT_ONCE, -1, -_ROWS_AT_ONCE):
+        pictures[begin : begin + _ROWS_AT_ONCE] = pictures[distinct[begin : begin + _ROWS_AT_ONCE]]
+    for name in _NEWS:
+        pictures[repeats, names.index(name)] = 0
+    pictures[:, wipe] = 0
+    for middle in np.flatnonzero(lengths).tolist():
+        length = int(lengths[middle])
         begin = max(0, middle - length // 2)
         first, end = int(places[begin]), int(ends[min(len(ends), begin + length) - 1])
-        shown[first + (end - first) // 2, wipe] = end - first
-    return shown
+        pictures[first + (end - first) // 2, wipe] = end - first
 
 
 def without_flashes(features: Features) -> Features:

@@ -21,7 +21,7 @@ from heaters_dagster.domain.cut_fusion import (
     calibrated,
     fused,
     hard_places,
-    shown_again,
+    show_again,
     stretches,
     with_hard_chances,
 )
@@ -182,14 +182,14 @@ def test_a_wipe_that_the_pictures_show_is_one_cut_unless_another_is_found_or_lig
     assert found(fused(seen, *models(seen))) == expected
 
 
-def test_a_wipe_in_a_film_with_repeats_has_all_their_frames() -> None:
+def test_rows_of_a_film_with_repeats_come_to_their_frames_and_a_wipe_has_all_of_them() -> None:
     names = ("jump", "structure_jump", "jump_over_greatest", "structure_jump_over_greatest", WIPE, PAGE, "contrast")
-    pictures = np.ones((40, len(names)), np.float16)
-    pictures[:, -1] = np.arange(40)
-    pictures[:, names.index(WIPE)] = 10 * (np.arange(40) == 20)
-    repeats = np.resize([False, True, False, True, True], 100)
-    shown = shown_again(names, pictures, repeats)
-    assert shown[:, -1].tolist() == np.repeat(np.arange(40), np.resize([2, 3], 40)).tolist()
+    shown = np.ones((400, len(names)), np.float16)
+    shown[:160, -1] = np.arange(160)
+    shown[:160, names.index(WIPE)] = 10 * (np.arange(160) == 20)
+    repeats = np.resize([False, True, False, True, True], 400)
+    show_again(names, shown, repeats)
+    assert shown[:, -1].tolist() == np.repeat(np.arange(160), np.resize([2, 3], 160)).tolist()
     assert (shown[:, 0] == ~repeats).all()
     (middle,) = np.flatnonzero(shown[:, names.index(WIPE)])
     length = int(shown[middle, names.index(WIPE)])

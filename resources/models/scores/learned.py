@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_features import REACH, picture_features
-from heaters_dagster.domain.cut_fusion import FLASH, PAGE, WIPE, Doubted, Features, Model, Trees, calibrated, fused, shown_again
+from heaters_dagster.domain.cut_fusion import FLASH, PAGE, WIPE, Doubted, Features, Model, Trees, calibrated, fused, show_again
 from heaters_dagster.domain.cut_transitions import KINDS, TransitionModels, as_column, transitions_at
 from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.flashes import Calmed
@@ -19,6 +19,7 @@ from heaters_dagster.domain.going_on import SPACING, looks_of
 from heaters_dagster.domain.pages import page_turns
 from heaters_dagster.domain.repeats import Repeats
 from heaters_dagster.domain.wipes import wipes
+from resources.files.memory import release_freed_memory
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
 #: How sure it is that a shot begins at the frame, 0..1, and 0 nearly everywhere. A new model is a new column: it scores differently.
@@ -27,6 +28,7 @@ LEARNED_COLUMN = "learned_2"
 KIND_COLUMN = "learned_2_kind"
 MODEL = Path(__file__).with_name("cut_fusion_2.npz")
 _BATCH_FRAMES = 256
+_RELEASE_FRAMES = 8192
 
 
 class LearnedScores:
@@ -69,11 +71,12 @@ class PictureFeatures:
 
     def __init__(self) -> None:
         self._calmed, self._repeats = Calmed(), Repeats()
-        self._held_flashes, self._shown = np.zeros(0, bool), bytearray()
+        self._held_flashes, self._repeated = np.zeros(0, bool), bytearray()
         self._frames: NDArray[np.uint8] | None = None
         self._flashes = np.zeros(0, bool)
         self._names: tuple[str, ...] = ()
         self._kept, self._looks, self._count = bytearray(), bytearray(), 0
+        self._since_release = 0
 
     def feed(self, frames: NDArray[np.uint8]) -> None:
         self._add(*self._calmed.feed(frames))
@@ -88,9 +91,11 @@ class PictureFeatures:
         while (left := len(self._frames) - 2 * REACH) > 0:
             self._compute(min(left, _BATCH_FRAMES))
         self._frames = None
-        looks = np.frombuffer(self._looks, np.uint8).reshape(-1, 144)
+        looks, repeats = np.frombuffer(self._looks, np.uint8).reshape(-1, 144), np.frombuffer(self._repeated, bool)
+        self._kept += bytes(2 * len(self._names) * int(repeats.sum()))
         pictures = np.frombuffer(self._kept, np.float16).reshape(-1, len(self._names))
-        return self._names, shown_again(self._names, pictures, np.frombuffer(self._shown, bool)), looks
+        show_again(self._names, pictures, repeats)
+        return self._names, pictures, looks
 
     def _add(self, frames: NDArray[np.uint8], flashes: NDArray[np.bool_]) -> None:
         if not len(frames):
@@ -102,7 +107,7 @@ class PictureFeatures:
 
     def _add_distinct(self, frames: NDArray[np.uint8], repeats: NDArray[np.bool_]) -> None:
         flashes, self._held_flashes = self._held_flashes[: len(frames)], self._held_flashes[len(frames) :]
-        self._shown += repeats.tobytes()
+        self._repeated += repeats.tobytes()
         if repeats.any():
             frames, flashes = frames[~repeats], flashes[~repeats]
         if not len(frames):
@@ -125,6 +130,10 @@ class PictureFeatures:
                 lengths[middle] = last - first + 1
         columns = [features, self._flashes[:count], lengths, pages[REACH : REACH + count]]
         self._kept += np.column_stack(columns).astype(np.float16).tobytes()
+        self._since_release += count
+        if self._since_release >= _RELEASE_FRAMES:  # what is kept grows between what is freed, and leaves gaps
+            release_freed_memory()
+            self._since_release = 0
         self._frames, self._flashes = self._frames[count:].copy(), self._flashes[count:].copy()
 
 
