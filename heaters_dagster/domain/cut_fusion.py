@@ -65,8 +65,8 @@ PAGE = "page"
 _NEWS = ("jump", "structure_jump", "jump_over_greatest", "structure_jump_over_greatest", WIPE, PAGE)
 #: How sure a cut is that only the pictures show.
 _SEEN_WIPE, _SEEN_PAGE = 0.85, 0.85
-#: Places that all trees look at together; rows that are moved together.
-_ROWS_AT_ONCE = 128
+#: Places that all trees look at together, and rows of a table that are moved together.
+_PLACES_AT_ONCE, _ROWS_AT_ONCE = 128, 128
 #: What is found so near a page that is turned, which stands before and after it, is that.
 _BESIDE_PAGE = 2
 
@@ -157,11 +157,11 @@ class Trees:
                 "training/cut_fusion"
             )
         table = places.rows if places.names == self.names else places.rows[:, [places.names.index(name) for name in self.names]]
-        parts = [self._sums(table[begin : begin + _ROWS_AT_ONCE]) for begin in range(0, len(table), _ROWS_AT_ONCE)]
+        parts = [self._sums(table[begin : begin + _PLACES_AT_ONCE]) for begin in range(0, len(table), _PLACES_AT_ONCE)]
         return np.concatenate([np.zeros(0), *parts]).astype(np.float32)
 
     def _sums(self, table: Floats) -> NDArray[np.float64]:
-        """All trees at once, a step down in each; tree by tree it takes ten times as long for a few rows."""
+        """All trees at once, a step down in each; tree by tree it takes several times as long for a few rows."""
         trees, rows = np.arange(len(self.feature))[:, None], np.arange(len(table))
         node = np.zeros((len(trees), len(rows)), np.int16)
         while np.any(inner := (feature := self.feature[trees, node]) >= 0):

@@ -19,7 +19,6 @@ from heaters_dagster.domain.going_on import SPACING, looks_of
 from heaters_dagster.domain.pages import page_turns
 from heaters_dagster.domain.repeats import Repeats
 from heaters_dagster.domain.wipes import wipes
-from resources.files.memory import release_freed_memory
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
 #: How sure it is that a shot begins at the frame, 0..1, and 0 nearly everywhere. A new model is a new column: it scores differently.
@@ -28,7 +27,6 @@ LEARNED_COLUMN = "learned_2"
 KIND_COLUMN = "learned_2_kind"
 MODEL = Path(__file__).with_name("cut_fusion_2.npz")
 _BATCH_FRAMES = 256
-_RELEASE_FRAMES = 8192
 
 
 class LearnedScores:
@@ -76,7 +74,6 @@ class PictureFeatures:
         self._flashes = np.zeros(0, bool)
         self._names: tuple[str, ...] = ()
         self._kept, self._looks, self._count = bytearray(), bytearray(), 0
-        self._since_release = 0
 
     def feed(self, frames: NDArray[np.uint8]) -> None:
         self._add(*self._calmed.feed(frames))
@@ -130,10 +127,6 @@ class PictureFeatures:
                 lengths[middle] = last - first + 1
         columns = [features, self._flashes[:count], lengths, pages[REACH : REACH + count]]
         self._kept += np.column_stack(columns).astype(np.float16).tobytes()
-        self._since_release += count
-        if self._since_release >= _RELEASE_FRAMES:  # what is kept grows between what is freed, and leaves gaps
-            release_freed_memory()
-            self._since_release = 0
         self._frames, self._flashes = self._frames[count:].copy(), self._flashes[count:].copy()
 
 

@@ -56,6 +56,13 @@ class TransNetV2Scores:
             self._waiting.extend(self._stillness.passed(frame))
             while len(self._waiting) >= self._batch_frames:
                 self._push()
+        self._since_release += len(frames)
+        # What is freed leaves gaps in the heap of a thread: tensors with every batch, and what others compute of the same frames, of those
+        # that are left out too. After every batch it would take an eighth of the processor time of the network in bytes, because the memory
+        # is wanted back at once.
+        if self._since_release >= _RELEASE_FRAMES:
+            release_freed_memory()
+            self._since_release = 0
 
     def finish(self) -> Mapping[str, NDArray[np.float32]]:
         self._waiting.extend(self._stillness.rest())
@@ -78,12 +85,6 @@ class TransNetV2Scores:
         batch, self._waiting = self._waiting[: self._batch_frames], self._waiting[self._batch_frames :]
         if batch:
             self._scores.append(network.push(np.stack(batch)))
-            self._since_release += len(batch)
-            # Freed tensors leave gaps in the heap of a thread: more with every batch, and in every thread that pushes. After every batch it
-            # would take an eighth of the processor time of the network in bytes: the memory is wanted back at once.
-            if self._since_release >= _RELEASE_FRAMES:
-                release_freed_memory()
-                self._since_release = 0
         return network
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ COMPARISONS = 256
 _LAST_PICTURE = (3, 6)
 _TOP = 1024
 #: The arrays of a `Narrowing`.
-_NARROWING = ("kept", "added", "told")
+_NARROWING = tuple(one.name for one in fields(Narrowing))
 #: An end that lies behind every last frame.
 _ALL = np.iinfo(np.int64).max
 
