@@ -30,6 +30,9 @@ _CLIP_SECONDS, _FILM_SECONDS = 30, 120
 _ROUNDS = 3
 _SAMPLING_SECONDS = 0.2
 _SHORT_SECONDS, _LONG_SECONDS = 300, 7200
+#: A tenth more than five minutes took, 471 MiB, when the limit was set. As a ratio it would be the harder to keep, the less a short video
+#: takes.
+_MOST_MIB = 518.0
 
 
 def run() -> list[Row]:
@@ -73,12 +76,13 @@ def _memory(folder: Path) -> list[Row]:
             note=f"{_DEFAULT}; this process and ffmpeg together, 320x180 with sound, most of it standing still",
         ),
         at_most(
-            "peak memory, 2 hours, against 5 minutes",
-            long / short,
-            "times",
-            1.1,
-            f"{long:.0f} MiB; what grows is FFmpeg's table of an MP4 original, and what the detector keeps of each frame",
+            "peak memory, 2 hours",
+            long,
+            "MiB",
+            _MOST_MIB,
+            "what grows is FFmpeg's table of an MP4 original, here and in ffmpeg, and what the detector keeps of each frame",
         ),
+        Row("what each further hour takes", (long - short) * 3600 / (_LONG_SECONDS - _SHORT_SECONDS), "MiB"),
     ]
 
 

@@ -17,6 +17,7 @@ from heaters_dagster.domain.clock import MendedTimes, mended, spoken
 from heaters_dagster.domain.ffmpeg_run import SoundInput
 from heaters_dagster.domain.profiles import SideStream, SourceStreams, joined_proxy, proxy
 from heaters_dagster.domain.progress import Report, silent
+from resources.files.memory import release_freed_memory
 from resources.media import ffmpeg
 from resources.media.first_look import MediaProbe
 from resources.media.packet_count import forward_limit, is_stream
@@ -168,6 +169,7 @@ def sound_of(original: Path, found: MediaProbe, source: SourceStreams) -> Placed
             channels=sound_channels(found, streams),
         )
     )
+    release_freed_memory()  # the table of a long MP4 is made of parts that FFmpeg frees again, and glibc keeps
     return sound if sound.is_there else None
 
 

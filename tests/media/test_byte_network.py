@@ -135,6 +135,11 @@ def test_the_graph_without_rounding_is_the_network_itself(frames: NDArray[np.uin
 
 
 @able
+def test_a_network_keeps_no_weights_that_its_graph_has(network: Network) -> None:
+    assert sum(array.nbytes for array in network.last.values()) < 2 << 20
+
+
+@able
 def test_the_channels_that_are_spared_move_no_boundary(frames: NDArray[np.uint8], exact: NDArray[np.float32]) -> None:
     measured = Rounding.load()
     blocks, last = prepared(load_arrays(weights_file()), replace(measured, greatest={}))

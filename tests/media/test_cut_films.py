@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,19 @@ def test_features_are_the_same_however_the_frames_come(steps: tuple[int, ...]) -
     assert told == (*names, FLASH, WIPE, PAGE)
     assert streamed[:, -3].sum() == flashes.sum()
     np.testing.assert_allclose(streamed[~repeats, :-3], expected.astype(np.float16).astype(np.float32), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(("noise", "most_bytes"), [(0, 50), (40, 212)])
+def test_a_frame_of_a_long_video_takes_few_bytes_and_one_that_stands_still_fewer(noise: int, most_bytes: int) -> None:
+    frames = np.random.default_rng(0).integers(100, 101 + noise, (1024, 27, 48, 3)).astype(np.uint8)
+    tracemalloc.start()
+    try:
+        stream = PictureFeatures()
+        stream.feed(frames)
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(3):
+            stream.feed(frames)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / (3 * len(frames)) < most_bytes

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ from heaters_dagster.domain.going_on import SPACING, looks_of
 from heaters_dagster.domain.pages import page_turns
 from heaters_dagster.domain.repeats import Repeats
 from heaters_dagster.domain.wipes import wipes
+from resources.files.memory import release_freed_memory
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
 #: How sure it is that a shot begins at the frame, 0..1, and 0 nearly everywhere. A new model is a new column: it scores differently.
@@ -39,15 +43,19 @@ class LearnedScores:
 
     def __init__(self) -> None:
         self._models = load_models()
-        self._network = TransNetV2Scores(both_heads=True)
+        self._network: TransNetV2Scores | None = TransNetV2Scores(both_heads=True)
         self._pictures = PictureFeatures()
 
     def feed(self, frames: NDArray[np.uint8]) -> None:
+        assert self._network is not None
         self._pictures.feed(frames)
         self._network.feed(frames)
 
     def finish(self) -> Mapping[str, NDArray[np.float32]]:
+        assert self._network is not None
         columns = self._network.finish()
+        self._network = None  # its memory is free for the tables of a long video
+        release_freed_memory()
         names, pictures, looks = self._pictures.finish()
         chance, part = (columns[name] for name in TRANSNETV2_COLUMNS)
         if not len(chance):
@@ -62,9 +70,37 @@ class LearnedScores:
         return {LEARNED_COLUMN: found, KIND_COLUMN: as_column(frames, found[frames], kinds, len(found)), **columns}
 
 
+class _KeptRows:
+    """Rows of one length that come in batches. They are kept compressed: by an eighth to a third where pictures move, to little where they
+    stand still.
+    """
+
+    def __init__(self, kind: type[np.generic]) -> None:
+        self._kind = np.dtype(kind)
+        self._batches: deque[tuple[tuple[int, int], bytes]] = deque()
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """rows: (k, length)."""
+        # The same bytes of all values of a column beside each other are more alike.
+        columns = np.ascontiguousarray(rows.T, self._kind).view(np.uint8).reshape(-1, self._kind.itemsize)
+        self._batches.append((rows.shape, zlib.compress(columns.T.tobytes(), level=1)))
+
+    def table(self, length: int, count: int | None = None) -> NDArray[Any]:
+        """All rows, and zeros up to `count`: (count, length). Once: each batch is given up as soon as it stands in the table."""
+        known = sum(shape[0] for shape, _ in self._batches)
+        table = np.zeros((known if count is None else count, length), self._kind)
+        begin = 0
+        while self._batches:
+            (rows, _), packed = self._batches.popleft()
+            columns = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(self._kind.itemsize, -1).T
+            table[begin : begin + rows] = np.ascontiguousarray(columns).view(self._kind).reshape(length, rows).T
+            begin += rows
+        return table
+
+
 class PictureFeatures:
-    """The features of all frames of a video without its flashes and repeats, computed in batches. It keeps them as float16, and how the
-    frames look: 212 bytes a frame.
+    """The features of all frames of a video without its flashes and repeats, computed in batches, and how the frames look. It keeps 212
+    bytes a frame, compressed; at the end they are in memory once.
     """
 
     def __init__(self) -> None:
@@ -73,7 +109,7 @@ class PictureFeatures:
         self._frames: NDArray[np.uint8] | None = None
         self._flashes = np.zeros(0, bool)
         self._names: tuple[str, ...] = ()
-        self._kept, self._looks, self._count = bytearray(), bytearray(), 0
+        self._kept, self._looks, self._count = _KeptRows(np.float16), _KeptRows(np.uint8), 0
 
     def feed(self, frames: NDArray[np.uint8]) -> None:
         self._add(*self._calmed.feed(frames))
@@ -88,16 +124,15 @@ class PictureFeatures:
         while (left := len(self._frames) - 2 * REACH) > 0:
             self._compute(min(left, _BATCH_FRAMES))
         self._frames = None
-        looks, repeats = np.frombuffer(self._looks, np.uint8).reshape(-1, 144), np.frombuffer(self._repeated, bool)
-        self._kept += bytes(2 * len(self._names) * int(repeats.sum()))
-        pictures = np.frombuffer(self._kept, np.float16).reshape(-1, len(self._names))
+        repeats = np.frombuffer(self._repeated, bool)
+        pictures, looks = self._kept.table(len(self._names), len(repeats)), self._looks.table(144)
         show_again(self._names, pictures, repeats)
         return self._names, pictures, looks
 
     def _add(self, frames: NDArray[np.uint8], flashes: NDArray[np.bool_]) -> None:
         if not len(frames):
             return
-        self._looks += looks_of(frames[-self._count % SPACING :: SPACING]).tobytes()
+        self._looks.add(looks_of(frames[-self._count % SPACING :: SPACING]))
         self._count += len(frames)
         self._held_flashes = np.concatenate([self._held_flashes, flashes])
         self._add_distinct(*self._repeats.feed(frames))
@@ -126,7 +161,7 @@ class PictureFeatures:
             if 0 <= middle < count:
                 lengths[middle] = last - first + 1
         columns = [features, self._flashes[:count], lengths, pages[REACH : REACH + count]]
-        self._kept += np.column_stack(columns).astype(np.float16).tobytes()
+        self._kept.add(np.column_stack(columns))
         self._frames, self._flashes = self._frames[count:].copy(), self._flashes[count:].copy()
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _COMPARED = 50
 _LOOKS, _COLOURS = 128, 512
+#: What comes after the convolutions.
+_SMALL_LAYERS = frozenset({"color_hist_layer", "frame_sim_layer", "fc1", "cls_layer1", "cls_layer2"})
 #: As in the package, the first frame is repeated before the video, and the last one after it.
 _PADDING = 25
 #: Frames that a score needs of either side in the convolutions: repeated ones too, where the package has zeros before and after a window.
@@ -34,7 +36,9 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """The compiled convolutions and the arrays of the last layers. It may be shared by many streams, one after another or at once."""
+    """The compiled convolutions, and the arrays of the small layers after them. It may be shared by many streams, one after another or at
+    once.
+    """
 
     compiled: CompiledModel
     inputs: tuple[str, ...]
@@ -55,7 +59,10 @@ def compiled(model: Model, last: Mapping[str, NDArray[np.float32]], steady: Stea
     # Threads are not pinned to processors: ffmpeg, and other videos, run on the same ones.
     wanted = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
     inputs, outputs = ([node.get_friendly_name() for node in nodes] for nodes in (model.get_parameters(), model.get_results()))
-    return Network(openvino().Core().compile_model(model, "CPU", wanted), tuple(inputs), tuple(outputs), last, steady)
+    # The graph has its own copy of all the others.
+    small = {name: array for name, array in last.items() if name.partition(".")[0] in _SMALL_LAYERS}
+    small["fc1.weight"] = small["fc1.weight"][:, :COMPARISONS].copy()
+    return Network(openvino().Core().compile_model(model, "CPU", wanted), tuple(inputs), tuple(outputs), small, steady)
 
 
 class StreamingInt8:
@@ -130,8 +137,7 @@ class StreamingInt8:
             np.maximum(self._layer(f"{layer}.fc", _likeness(queue, count)), 0)
             for layer, queue in (("color_hist_layer", self._colours), ("frame_sim_layer", self._looks))
         ]
-        weights, bias = self._layers["fc1.weight"][:, :COMPARISONS], self._layers["fc1.bias"]
-        x = np.maximum(np.concatenate(alike, 1) @ weights.T + bias + self._tops.take(count), 0)
+        x = np.maximum(self._layer("fc1", np.concatenate(alike, 1)) + self._tops.take(count), 0)
         logits = np.concatenate([self._layer(head, x) for head in ("cls_layer1", "cls_layer2")], 1)
         self._answered += count
         return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), np.float32)
