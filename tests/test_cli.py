@@ -625,7 +625,7 @@ def test_a_clip_is_called_by_its_number_in_everything_that_is_told(heaters: Heat
     assert "there is no cut at frame 30: clip 4 of Harbour has the frames 20..49" in heaters.error
     assert heaters(f"review skip {video}:3 {video}:4 {video}:2")[1].startswith("skipped: clips 3, 4 and 2 of Harbour (action ")
     assert heaters("review history")[1].splitlines()[1].rstrip().endswith(f"{video}. Harbour  clips 2, 3 and 4")
-    assert heaters("review undo")[1].startswith("took back: clips 3, 4 and 2 of Harbour (action ")
+    assert heaters("review undo")[1].startswith("undid skipping: clips 3, 4 and 2 of Harbour (action ")
     assert f"{harbour[0].id}" not in heaters(f"clips {video}")[1].replace(":", " ").split()
 
 
@@ -685,10 +685,12 @@ def test_history_tells_who_did_what(heaters: Heaters, some_clips: SomeClips, dat
     heaters.json("review undo --as bob")
     assert [entry["action"] for entry in heaters.json("review history")] == ["undo", "add_cut_point", "skip"]
     newest, added, skipped = heaters("review history")[1].splitlines()[1:]
-    assert "  took back: added a cut  " in newest
+    assert "  undid adding a cut  " in newest
     assert "  added a cut  " in added
     assert "  skipped  " in skipped
-    assert "  took back  " in heaters("review history --limit 1")[1], "what it undid is not among the entries that are shown"
+    assert "  undid adding a cut  " in heaters("review history --limit 1")[1], "what it undid is not among the entries that are shown"
+    assert "target_action" not in heaters.json("review history --limit 1")[0]
+    assert heaters("review redo --as bob")[1].startswith("redid adding a cut: ")
 
 
 def test_a_narrow_terminal_loses_no_column(heaters: Heaters, some_clips: SomeClips, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -936,6 +938,9 @@ def test_a_companion_file_fits_the_list_of_a_variable_rate(
         start, length = (time.to_frames() for time in (clip.source_range.start_time, clip.source_range.duration))
         assert (shown[start], shown[start + length - 1]) == (first, last)
     assert heaters.json(f"cuts import {varies} {tmp_path / 'cuts.otio'} --dry-run")["cuts"] == [20, 40]
+    assert heaters(f"cutlist {varies} --companion -o {tmp_path / 'gone' / 'cuts.otio'}")[0] == 1
+    unwritten = tmp_path.resolve() / "gone" / "cuts_constant_rate.mp4"
+    assert heaters.error == f"heaters: {unwritten}: No such file or directory: make its folder, or name another\n"
     assert heaters(f"cutlist {varies} --companion")[0] == 2
     without_clips = SourceVideoStore(database).add("/films/new.mp4", "new").id
     assert heaters(f"cutlist {without_clips} --companion -o {tmp_path / 'new.csv'}")[0] == 1
@@ -1040,7 +1045,7 @@ def test_a_database_that_is_down_is_said_in_a_line(heaters: Heaters, monkeypatch
 
 def test_a_file_that_cannot_be_written_is_said_in_a_line(heaters: Heaters, video: int) -> None:
     assert heaters(f"cutlist {video} -o /nonexistent/x.csv")[0] == 1
-    assert heaters.error == "heaters: /nonexistent/x.csv: No such file or directory\n"
+    assert heaters.error == "heaters: /nonexistent/x.csv: No such file or directory: make its folder, or name another\n"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from heaters_dagster.commands.shared import AsJson, VideoIds, chosen_from, examp
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.evaluation import Subject, Why
 from heaters_dagster.domain.reviewed_cuts import TOLERANCE_FRAMES
-from heaters_dagster.domain.words import counted
+from heaters_dagster.domain.words import counted, percent
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings, load_settings
 
@@ -174,8 +174,8 @@ def _say_left_out(said: Mapping[str, Any]) -> None:
 def _tell_queue(early: Any) -> None:
     if early is not None:
         terminal.say(
-            f"In the first {early.share:.0%} of the clips reviewers find {early.least_confident_first:.0%} of what is to be corrected when "
-            f"the least confident ones come first, and {early.in_order:.0%} in order of time."
+            f"In the first {percent(early.share)} of the clips reviewers find {percent(early.least_confident_first)} of what is to be "
+            f"corrected when the least confident ones come first, and {percent(early.in_order)} in order of time."
         )
 
 

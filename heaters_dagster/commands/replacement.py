@@ -12,7 +12,7 @@ from heaters_dagster.commands.shared import As, AsJson, VideoId, example, opened
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.looks import BITS, TOLERANCE_BITS
 from heaters_dagster.domain.replacement import LEAST_SHARE_ALIKE
-from heaters_dagster.domain.words import clip_state_words, counted
+from heaters_dagster.domain.words import clip_state_words, counted, percent
 from heaters_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ TrustLikeness = Annotated[
     bool,
     typer.Option(
         "--trust-likeness",
-        help=f"Keep decisions also on clips that only look the same: {LEAST_SHARE_ALIKE:.0%} of their frames differ in at most "
+        help=f"Keep decisions also on clips that only look the same: {percent(LEAST_SHARE_ALIKE)} of their frames differ in at most "
         f"{TOLERANCE_BITS} of {BITS} bits.",
     ),
 ]

@@ -167,8 +167,8 @@ def _return(action: ReviewAction, reviewer: str | None, as_json: bool, *, yes: b
         with opened_database(settings) as database:
             said = "Nothing was taken back" if action is ReviewAction.UNDO else "Nothing was done again"
             agree_to_decision(clips, settings, database, yes=yes, undone=said)
-        done = reviews.undo(name, action_id=target) if action is ReviewAction.UNDO else reviews.redo(name, action_id=target)
-        show_result(done, reviews.names, as_json)
+        done = (reviews.undo if action is ReviewAction.UNDO else reviews.redo)(name, action_id=target.id)
+        show_result(done, reviews.names, as_json, returned=target.action)
 
 
 @app.command(epilog=example("review history --video 3 --limit 10"))
@@ -189,9 +189,8 @@ def history(
     if as_json:
         terminal.show_json(rows)
         return
-    by_id = {entry.id: entry for entry in entries}
     for row, entry in zip(rows, entries, strict=True):
-        row["done"] = entry.words(by_id)
+        row["done"] = entry.words
         row["video"] = f"{entry.source_video_id}. {entry.source_video_title}"
         named = [known[clip_id] for clip_id in entry.clip_ids]
         is_one_video = {title for _, title in named} == {entry.source_video_title}
@@ -204,4 +203,5 @@ def history(
 
 def _row(entry: HistoryEntry) -> dict[str, Any]:
     """An entry that was read whole, so without the counts that stand for snapshots that were not read."""
-    return {name: value for name, value in asdict(entry).items() if name not in {"before_counts", "after_counts"}}
+    only_for_words = {"before_counts", "after_counts", "target_action", "target_details"}
+    return {name: value for name, value in asdict(entry).items() if name not in only_for_words}

@@ -12,6 +12,7 @@ import typer
 from heaters_dagster.commands import completion, terminal
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import clips_in_words, parsed_clip_id, parsed_clip_name
+from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.review_queue import MAX_ID
@@ -232,7 +233,8 @@ def reviewer_name(reviewers: ReviewerStore, name: str | None) -> str:
     return reviewer.name
 
 
-def show_result(result: ReviewResult, names: ClipLookup, as_json: bool) -> None:
+def show_result(result: ReviewResult, names: ClipLookup, as_json: bool, *, returned: ReviewAction | None = None) -> None:
+    """returned: what an undo undid or a redo redid."""
     rows = [clip_row(clip) for clip in result.clips]
     if as_json:
         terminal.show_json(
@@ -244,11 +246,11 @@ def show_result(result: ReviewResult, names: ClipLookup, as_json: bool) -> None:
         )
         return
     if result.action_id is None:
-        terminal.say(f"{action_words(result.action)}: nothing to do, the clips are in this state already.")
+        terminal.say(f"{action_words(result.action, returned)}: nothing to do, the clips are in this state already.")
     else:
         shown = [clip.id for clip in result.clips if clip.is_live]
         known = names.named(shown)
-        what = f"{action_words(result.action)}: {clips_in_words(known[clip_id] for clip_id in shown) or 'done'}"
+        what = f"{action_words(result.action, returned)}: {clips_in_words(known[clip_id] for clip_id in shown) or 'done'}"
         terminal.say(f"{what} (action {result.action_id}; {_way_back(result.action)})")
     terminal.show_table("", CLIP_COLUMNS[:6], rows[:_MOST_ROWS])
     if len(rows) > _MOST_ROWS:

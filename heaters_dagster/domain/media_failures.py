@@ -165,6 +165,10 @@ def _doing(profile: str) -> str:
     return _STAGES.get(profile, f"running its profile {profile}")
 
 
+#: The system said no before any content was read or written, so the content is not at fault. PyAV leaves out which file it was.
+_REFUSALS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+
+
 def library_failure(message: str, error: Exception, remedy: str = "") -> HeatersError:
     """The error to raise for an error of PyAV. message: what could not be done to what; remedy: what to do if the contents are at fault."""
     number = getattr(error, "errno", None)
@@ -174,6 +178,8 @@ def library_failure(message: str, error: Exception, remedy: str = "") -> Heaters
         return DiskFullError(f"{message}: no room left on the disk; make room and try again")
     if number in {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EAGAIN}:
         return TransientError(f"{message}: the system could not read or write at that moment; try again")
+    if number in _REFUSALS:
+        return TransientError(f"{message}: the system refuses it ({getattr(error, 'strerror', error)}); change that, and try again")
     return InvalidMediaError(f"{message}: its contents are damaged or of the wrong kind{remedy and '; ' + remedy}")
 
 

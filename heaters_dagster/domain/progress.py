@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from heaters_dagster.domain.stages import VIDEO_STAGES, with_states
 from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.domain.words import percent
 
 Unit: TypeAlias = Literal["frames", "bytes", "seconds", "clips"]
 
@@ -71,7 +72,7 @@ class Progress:
         if self.is_waiting:
             return f"{self.stage} {self.part}"
         stage = f"{self.stage} ({self.part})" if self.part else self.stage
-        parts = [stage if self.fraction is None else f"{stage} {self.fraction:.0%}".replace("%", " %")]
+        parts = [stage if self.fraction is None else f"{stage} {percent(self.fraction)}"]
         if self.fraction is None:
             parts.append(f"{self.done:.0f} {self.unit}")
         if self.speed:

@@ -22,7 +22,7 @@ from heaters_dagster.domain.cuts import ReviewClip
 from heaters_dagster.domain.looks import BITS, TOLERANCE_BITS, Looks, differing_bits, is_telling
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.true_runs import true_runs
-from heaters_dagster.domain.words import counted
+from heaters_dagster.domain.words import counted, percent
 
 #: Share of the frames of a clip that must look the same, so that it counts as the same clip in another quality.
 LEAST_SHARE_ALIKE = 0.95
@@ -106,9 +106,9 @@ class ClipFate:
             case Fate.MOVED:
                 return f"kept, {moved}"
             case Fate.ALIKE:
-                return f"looks the same ({self.share:.0%} of its frames), {moved}"
+                return f"looks the same ({percent(self.share)} of its frames), {moved}"
             case Fate.PARTLY:
-                return f"only {self.share:.0%} of its frames are there: goes back to review"
+                return f"only {percent(self.share)} of its frames are there: goes back to review"
             case _:
                 return "without counterpart"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import floor
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.stages import CLIP_STAGES, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
@@ -27,24 +28,25 @@ _CLIP_STATES: Mapping[ClipState, str] = {
     **{states.done: words.done for states, words in _OF_CLIPS if words.done is not None},
     **{states.failed: words.failed for states, words in _OF_CLIPS},
 }
-_ACTIONS: Mapping[ReviewAction, str] = {
-    ReviewAction.APPROVE: "approved",
-    ReviewAction.SKIP: "skipped",
-    ReviewAction.ARCHIVE: "archived",
-    ReviewAction.GROUP: "grouped",
-    ReviewAction.ADD_CUT_POINT: "added a cut",
-    ReviewAction.REMOVE_CUT_POINT: "removed a cut",
-    ReviewAction.MOVE_CUT_POINT: "moved a cut",
-    ReviewAction.EDIT_CUT: "said what a cut is",
-    ReviewAction.UNDO: "took back",
-    ReviewAction.REDO: "did again",
-    ReviewAction.RECUT: "cut the video anew",
-    ReviewAction.REPLACE: "replaced the video",
-    ReviewAction.SEND_BACK: "sent back to review",
-    ReviewAction.RENAME: "gave a new title",
-    ReviewAction.DELETE: "deleted the video",
-    ReviewAction.EDIT_FACTS: "changed facts",
-    ReviewAction.IMPORT_CUTS: "imported the cuts of a list",
+#: (what somebody did, what an undo undid). The page has the same of single clips: review_app/player/static/decisions/words.js.
+_ACTIONS: Mapping[ReviewAction, tuple[str, str]] = {
+    ReviewAction.APPROVE: ("approved", "approving"),
+    ReviewAction.SKIP: ("skipped", "skipping"),
+    ReviewAction.ARCHIVE: ("archived", "archiving"),
+    ReviewAction.GROUP: ("grouped", "grouping"),
+    ReviewAction.ADD_CUT_POINT: ("added a cut", "adding a cut"),
+    ReviewAction.REMOVE_CUT_POINT: ("removed a cut", "removing a cut"),
+    ReviewAction.MOVE_CUT_POINT: ("moved a cut", "moving a cut"),
+    ReviewAction.EDIT_CUT: ("set the kind of a cut", "setting the kind of a cut"),
+    ReviewAction.UNDO: ("undid", "undoing"),
+    ReviewAction.REDO: ("redid", "redoing"),
+    ReviewAction.RECUT: ("cut the video anew", "cutting the video anew"),
+    ReviewAction.REPLACE: ("replaced the video", "replacing the video"),
+    ReviewAction.SEND_BACK: ("sent back to review", "sending back to review"),
+    ReviewAction.RENAME: ("gave a new title", "giving a new title"),
+    ReviewAction.DELETE: ("deleted the video", "deleting the video"),
+    ReviewAction.EDIT_FACTS: ("changed facts", "changing facts"),
+    ReviewAction.IMPORT_CUTS: ("imported the cuts of a list", "importing the cuts of a list"),
 }
 _WORDS_OF_STATES = {state.value: words for state, words in (*_VIDEO_STATES.items(), *_CLIP_STATES.items())}
 #: State names that are no ordinary words, such as `review_skipped`.
@@ -56,6 +58,11 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def percent(share: float) -> str:
+    """`96 %` of 0.96; a half goes up, as on the pages. share: a part (0..1) of all."""
+    return f"{floor(100 * share + 0.5)} %"
+
+
 def video_state_words(state: SourceVideoState) -> str:
     return _VIDEO_STATES[state]
 
@@ -64,9 +71,9 @@ def clip_state_words(state: ClipState) -> str:
     return _CLIP_STATES.get(state, state.value)
 
 
-def action_words(action: ReviewAction) -> str:
-    """What a review action did: `added a cut`."""
-    return _ACTIONS[action]
+def action_words(action: ReviewAction, returned: ReviewAction | None = None) -> str:
+    """What a review action did: `added a cut`. returned: what an undo undid or a redo redid: `undid adding a cut`."""
+    return _ACTIONS[action][0] if returned is None else f"{_ACTIONS[action][0]} {_ACTIONS[returned][1]}"
 
 
 def without_state_names(message: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.media_failures import library_failure
 from heaters_dagster.domain.words import counted
 from resources.media.proxy_bytes import RangeFile, media_input
 from resources.object_store.work_folder import written_beside
@@ -29,10 +30,14 @@ def write_constant_rate(source: Path | RangeFile, target: Path, places: NDArray[
     """Write the proxy `source` to `target` (MP4) with `places[-1]` frames of `rate`.
 
     places: (n + 1,) where each frame of the proxy, and the end, lies in frames of `rate`; ascending from 0. The file appears under its name
-    when it is whole. Raises InvalidMediaError when the proxy has other frames than its index, DiskFullError, OSError.
+    when it is whole. Raises InvalidMediaError when the proxy has other frames than its index or cannot be read, DiskFullError, OSError.
     """
     with written_beside(target) as part:
-        written = _write(source, part, places, rate)
+        try:
+            written = _write(source, part, places, rate)
+        except (av.FFmpegError, IndexError) as error:
+            proxy = source.name if isinstance(source, Path) else "the proxy"
+            raise library_failure(f"{target} cannot be made from {proxy}", error, "make the proxy again") from error
         if written != len(places) - 1:
             raise InvalidMediaError(f"the proxy has {counted(written, 'frame')}, its index {counted(len(places) - 1, 'frame')}")
 

@@ -173,7 +173,7 @@ def sample_aspect_ratio(source: Path | RangeFile, *, called: str) -> Fraction:
         with av.open(media_input(source)) as container:
             return container.streams.video[0].sample_aspect_ratio or Fraction(1)
     except (av.FFmpegError, IndexError) as error:
-        raise InvalidMediaError(f"{called} cannot be read: {error}") from error
+        raise library_failure(f"{called} cannot be read", error) from error
 
 
 def _alone(source: Path | RangeFile, container: Any, wanted: Sequence[int], called: str) -> Iterator[tuple[int, av.VideoFrame]] | None:

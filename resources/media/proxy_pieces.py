@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.media_failures import library_failure
 from heaters_dagster.domain.profiles import SideStream, SourceStreams, displayed_size, proxy_piece
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.proxy_pieces import MadePiece, Piece, planned, why_not
@@ -126,7 +127,7 @@ def _size_of(picture: Path) -> tuple[int, int]:
             codec = container.streams.video[0].codec_context
             return codec.width, codec.height
     except (av.FFmpegError, IndexError) as error:
-        raise InvalidMediaError(f"the piece cannot be read: {error}") from error
+        raise library_failure(f"{picture.name} cannot be read", error, "make the piece again") from error
 
 
 def _compressing(path: Path) -> ffmpeg.PipeReader:

@@ -44,6 +44,16 @@ _LEAST_NEEDED_BYTES = 10**6
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
+#: What a person can do where a file cannot be written.
+_REMEDIES = {
+    errno.ENOENT: "make its folder, or name another",
+    errno.ENOTDIR: "name a place in a folder",
+    errno.EISDIR: "name a file",
+    errno.EACCES: "get the right to write in its folder, or name another",
+    errno.EPERM: "get the right to write in its folder, or name another",
+    errno.EROFS: "name a place that can be written to",
+}
+
 
 class WorkFolder:
     """The folder of all attempts on this machine; any number of processes may use it at once.
@@ -259,18 +269,24 @@ def disk_full_named(path: Path, *, bytes_needed: int | None = None) -> Iterator[
 def written_beside(target: Path, *, called: Path | None = None) -> Iterator[Path]:
     """A path in the folder of `target` to write to. It takes its place when the body ends, so that the file appears whole and what was
     there stays until then. called: the name that people know and that DiskFullError and OSError have, when it is not `target`.
+
+    It is made before the body begins: where no file can be, that is told with its name, which media libraries leave out, and before hours
+    of work.
     """
     part = target.with_name(f".{os.getpid()}.part")
     try:
         with disk_full_named(called or target):
+            part.touch()
             yield part
         part.replace(target)
     except OSError as error:
-        if error.filename == str(part):
-            error.filename, error.filename2 = str(called or target), None
-        raise
+        if error.filename != str(part):
+            raise
+        told = ": ".join(filter(None, (error.strerror, _REMEDIES.get(error.errno or 0))))
+        raise OSError(error.errno, told, str(called or target)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # of a place where there can be no file
+            part.unlink()
 
 
 def check_room(folder: Path, bytes_needed: int) -> None:

@@ -21,9 +21,10 @@ class HistoryEntry:
     """One row of the ledger with its reviewer's name.
 
     clip_ids: clips that the action depends on; empty when it changed nothing. before, after: snapshots by clip id, with frames, times,
-    state; before is None for a clip the action made. target_action_id: what an undo undid or a redo redid. undone: it was undone later.
-    details: for a new title "title_before" and "title"; for a deletion facts about the source video. before_counts, after_counts: None
-    when `before` and `after` are whole; else they hold the first clips only, and these say how many live clips had each state.
+    state; before is None for a clip the action made. target_action_id, target_action, target_details: of what an undo undid or a redo
+    redid. undone: it was undone later. details: for a new title "title_before" and "title"; for a deletion facts about the source video.
+    before_counts, after_counts: None when `before` and `after` are whole; else they hold the first clips only, and these say how many live
+    clips had each state.
     """
 
     id: int
@@ -40,17 +41,20 @@ class HistoryEntry:
     created_at: datetime
     before_counts: Mapping[str, int] | None = None
     after_counts: Mapping[str, int] | None = None
+    target_action: ReviewAction | None = None
+    target_details: Mapping[str, Any] | None = None
 
-    def words(self, known: Mapping[int, HistoryEntry]) -> str:
-        """`took back: imported the cuts of a list: reel.edl`. known: entries by id, as many as are at hand: what an undo undid is named
-        when it is among them."""
-        words = action_words(self.action)
-        if self.action is ReviewAction.RENAME:
-            return f"{words}: {self.details.get('title')} (was {self.details.get('title_before')})"
-        if self.action is ReviewAction.IMPORT_CUTS and (file := self.details.get("file")):
-            return f"{words}: {file}"
-        target = None if self.target_action_id is None else known.get(self.target_action_id)
-        return words if target is None else f"{words}: {target.words(known)}"
+    @property
+    def words(self) -> str:
+        """`imported the cuts of a list: reel.edl`, `undid importing the cuts of a list: reel.edl`."""
+        words = action_words(self.action, self.target_action)
+        details = self.details if self.target_action is None else self.target_details or {}
+        match self.target_action or self.action:
+            case ReviewAction.RENAME:
+                return f"{words}: {details.get('title')} (was {details.get('title_before')})"
+            case ReviewAction.IMPORT_CUTS if file := details.get("file"):
+                return f"{words}: {file}"
+        return words
 
 
 def is_of_video(connection: Connection, source_video_id: int) -> ColumnElement[bool]:
@@ -77,6 +81,7 @@ def history_query(most_snapshots: int | None) -> Select[Any]:
         sides: list[ColumnElement[Any]] = [review_actions.c.before, review_actions.c.after]
     else:
         sides = [column for side in ("before", "after") for column in _cut_short(side, most_snapshots)]
+    target = review_actions.alias("target")
     return (
         select(
             review_actions.c.id,
@@ -90,8 +95,11 @@ def history_query(most_snapshots: int | None) -> Select[Any]:
             review_actions.c.undone,
             review_actions.c.details,
             review_actions.c.created_at,
+            target.c.action.label("target_action"),
+            target.c.details.label("target_details"),
         )
         .join_from(review_actions, reviewers)
+        .outerjoin(target, target.c.id == review_actions.c.target_action_id)
         .join(source_videos, source_videos.c.id == review_actions.c.source_video_id)
     )
 
@@ -117,4 +125,6 @@ def _cut_short(side: str, most: int) -> tuple[ColumnElement[Any], ColumnElement[
 
 
 def history_entry(row: Row[Any]) -> HistoryEntry:
-    return HistoryEntry(**{**row._mapping, "action": ReviewAction(row.action), "clip_ids": tuple(row.clip_ids)})
+    target = None if row.target_action is None else ReviewAction(row.target_action)
+    told = {"action": ReviewAction(row.action), "clip_ids": tuple(row.clip_ids), "target_action": target}
+    return HistoryEntry(**{**row._mapping, **told})

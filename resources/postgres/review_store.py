@@ -289,7 +289,7 @@ class ReviewStore:
         chosen = _next(ReviewAction.REDO, source_video_id, with_facts=with_facts) if action_id is None else _named(action_id)
         return self._returned(ReviewAction.REDO, reviewer, request_key, chosen)
 
-    def foreseen(self, action: ReviewAction, reviewer: str) -> tuple[int, tuple[Clip, ...]]:
+    def foreseen(self, action: ReviewAction, reviewer: str) -> tuple[LedgerEntry, tuple[Clip, ...]]:
         """What `undo` or `redo` would do now: (the action that it would return, the clips as it would leave them). Nothing is done.
 
         Raises what they raise.
@@ -302,7 +302,7 @@ class ReviewStore:
             return returned(*transaction.reopen(entries[0], action))
 
         clips = self._foreseen(reviewer, decide)
-        return entries[0].id, clips
+        return entries[0], clips
 
     def foreseen_group(self, clip_id: int, *, reviewer: str) -> tuple[Clip, ...]:
         """The clips as `group` would leave them now. Nothing is done. Raises what `group` raises."""

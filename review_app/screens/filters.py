@@ -20,7 +20,7 @@ from review_app.service.review_desk import ReviewDesk
 
 _ORDERS = {
     QueueOrder.SOURCE_VIDEO: "video by video",
-    QueueOrder.CONFIDENCE: "least certain cuts first",
+    QueueOrder.CONFIDENCE: "least confident cuts first",
     QueueOrder.CREATED: "oldest first",
     QueueOrder.KIND: "by kind of cut",
 }

@@ -31,7 +31,7 @@ from heaters_dagster.domain.stages import (
 from heaters_dagster.domain.stages import beside as stages_beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.timecode import ClockOfVideo
-from heaters_dagster.domain.words import action_words, counted, video_state_words
+from heaters_dagster.domain.words import action_words, counted, percent, video_state_words
 from heaters_dagster.domain.words import clip_state_words as state_words
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_store import HistoryEntry
@@ -204,7 +204,7 @@ def clip_note(clip: Clip, clock: ClockOfVideo | None = None) -> str:
     told = [] if clock is None else [clock.at(clip.start_time_seconds)]
     told.append(f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s")
     told += [clip.transition.kind.words] if clip.transition and clip.transition.kind not in {CutKind.HARD, CutKind.END} else []
-    return " · ".join([*told, *([] if clip.confidence is None else [f"{clip.confidence:.0%} sure"])])
+    return " · ".join([*told, *([] if clip.confidence is None else [f"{percent(clip.confidence)} sure"])])
 
 
 def stale_words(fresh: Sequence[Clip], title: str, reviewer: str, named: Collection[int]) -> str:
@@ -271,13 +271,12 @@ def fates_table(compared: Comparison) -> str:
 
 def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[HistoryRow]:
     """Rows of the ledger, in the order given. reader: name of whoever looks at it."""
-    known = {entry.id: entry for entry in entries}
     return [
         HistoryRow(
             id=entry.id,
             when=entry.created_at.timestamp(),
             who=entry.reviewer,
-            what=entry.words(known),
+            what=entry.words,
             source_video=f"{entry.source_video_id}. {entry.source_video_title}",
             clips=tuple((clip_id, _number(entry, clip_id)) for clip_id in entry.clip_ids[:_LINKED_CLIPS]),
             clip_count=len(entry.clip_ids),

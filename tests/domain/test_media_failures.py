@@ -75,3 +75,9 @@ def test_contents_that_a_library_cannot_read_are_the_contents_fault():
     error = library_failure("proxy.mp4 cannot be read", ValueError("[Errno 1094995529] Invalid data found"), "make the proxy again")
     assert isinstance(error, InvalidMediaError)
     assert str(error) == "proxy.mp4 cannot be read: its contents are damaged or of the wrong kind; make the proxy again"
+
+
+def test_what_the_system_refuses_is_not_the_contents_fault():
+    error = library_failure("clip_3.mp4 cannot be written", PermissionError(errno.EACCES, "Permission denied"), "make it again")
+    assert isinstance(error, TransientError)
+    assert str(error) == "clip_3.mp4 cannot be written: the system refuses it (Permission denied); change that, and try again"

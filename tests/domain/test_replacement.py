@@ -151,8 +151,8 @@ def test_the_words_say_what_becomes_of_a_clip() -> None:
     assert [one.words for one in fates] == [
         "kept",
         "kept, 30 frames later",
-        "looks the same (97% of its frames), at the same frames",
-        "only 50% of its frames are there: goes back to review",
+        "looks the same (97 % of its frames), at the same frames",
+        "only 50 % of its frames are there: goes back to review",
         "without counterpart",
     ]
     assert replacement.counts(fates) == dict.fromkeys(Fate, 1)

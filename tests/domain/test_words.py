@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.clip_names import no_clips
+from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.domain.words import clip_state_words, counted, video_state_words, without_state_names
+from heaters_dagster.domain.words import action_words, clip_state_words, counted, percent, video_state_words, without_state_names
 
 ROOT = Path(__file__).parents[2]
 NOUNS = ("clips", "files", "runs", "source videos", "folders", "uploads", "packets", "tries", "minutes", "days", "objects", "frames")
@@ -26,6 +27,19 @@ def test_the_verb_agrees_with_the_number(number: int, told: str) -> None:
 def test_clips_that_do_not_exist_are_named_in_correct_english() -> None:
     assert no_clips([4]).startswith("there is no clip id:4;")
     assert no_clips([4, 5]).startswith("there are no clips id:4 and id:5;")
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.0, "0 %"), (0.005, "1 %"), (0.125, "13 %"), (0.96, "96 %"), (1.0, "100 %")])
+def test_a_share_is_told_in_one_way(share: float, told: str) -> None:
+    assert percent(share) == told
+
+
+def test_an_undo_says_what_it_undid() -> None:
+    assert action_words(ReviewAction.UNDO, ReviewAction.EDIT_CUT) == "undid setting the kind of a cut"
+    assert action_words(ReviewAction.REDO, ReviewAction.SEND_BACK) == "redid sending back to review"
+    done = [action_words(action) for action in ReviewAction]
+    undone = [action_words(ReviewAction.UNDO, action) for action in ReviewAction]
+    assert len({*done, *undone}) == 2 * len(ReviewAction)
 
 
 @pytest.mark.parametrize("state", [*ClipState, *SourceVideoState])

@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,3 +44,11 @@ def test_a_proxy_with_other_frames_than_its_index_is_refused(proxy: Path, tmp_pa
     with pytest.raises(InvalidMediaError, match="the proxy has 60 frames, its index 59 frames"):
         write_constant_rate(proxy, tmp_path / "constant.mp4", np.arange(60), Fraction(30))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_proxy_that_cannot_be_read_is_named_and_so_is_what_was_to_be_made_of_it(tmp_path: Path) -> None:
+    (tmp_path / "proxy.mp4").write_bytes(b"no video")
+    told = "constant.mp4 cannot be made from proxy.mp4: its contents are damaged or of the wrong kind; make the proxy again"
+    with pytest.raises(InvalidMediaError, match=re.escape(told)):
+        write_constant_rate(tmp_path / "proxy.mp4", tmp_path / "constant.mp4", np.arange(60), Fraction(30))
+    assert [path.name for path in tmp_path.iterdir()] == ["proxy.mp4"]

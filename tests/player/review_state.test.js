@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { addChoice, canRedo, canUndo, decisionFor, moveRange, newsFor, undoStacks } from "../../review_app/player/static/decisions/choices.js";
 import { EMPTY, passedOver, progressShown, reduced, scene, upcoming, visible } from "../../review_app/player/static/decisions/review_state.js";
-import { newsWords, recordWords } from "../../review_app/player/static/decisions/words.js";
+import { newsWords, recordWords, returnWords } from "../../review_app/player/static/decisions/words.js";
 
 const video = { id: 1, title: "Harbour", frame_count: 160 };
 const clip = (id, start, end, more = {}) => ({
@@ -95,7 +95,8 @@ test("what a cut is said to be shows at once, is taken back by undo, and follows
   assert.deepEqual([...visible(added).clips.values()].find((one) => one.start_frame === 60).cut.kind, "hand");
   assert.match(decisionFor(state, "edit_cut", "k", { frame: 0, kind: "fade" }).problem, /begins or ends here/);
   const record = { action: "edit_cut", before: [CLIPS[1], CLIPS[2]], after: [CLIPS[1], clip(3, 80, 120, { cut: dissolve })] };
-  assert.equal(recordWords("undo", record, { 1: video }), "undid: said of the cut of clip 3 of Harbour at frame 80: dissolve, 8 frames");
+  assert.equal(returnWords("undo", record, { 1: video }), "undid setting the cut of clip 3 of Harbour at frame 80 to dissolve, 8 frames");
+  assert.equal(recordWords(record, { 1: video }), "set the cut of clip 3 of Harbour at frame 80 to dissolve, 8 frames");
 });
 
 test("group approves both and goes on", () => {
@@ -377,15 +378,20 @@ test("a clip that is passed over keeps its place and comes round again", () => {
 });
 
 test("an undo says what it took back, whatever it was", () => {
-  const words = (action, before, after) => recordWords("undo", { action, before, after }, { 1: video });
+  const words = (action, before, after) => returnWords("undo", { action, before, after }, { 1: video });
   const [one, two] = CLIPS;
   const as = (state, ...clips) => clips.map((each) => ({ ...each, state }));
-  assert.equal(words("skip", [two], as("review_skipped", two)), "undid: skipped clip 2 of Harbour");
-  assert.equal(words("archive", [one, two], [...as("review_archived", one), two]), "undid: archived clip 1 of Harbour", "clip 2 only left its group");
-  assert.equal(words("approve", CLIPS, as("review_approved", ...CLIPS)), "undid: approved 4 clips");
-  assert.equal(words("group", [one, two], as("review_approved", one, two)), "undid: grouped clip 2 of Harbour with the one before");
-  assert.equal(words("add_cut_point", [one], [clip(5, 0, 15), clip(6, 15, 40)]), "undid: cut clip 1 of Harbour at frame 15");
-  assert.equal(words("remove_cut_point", [one, two], [clip(7, 0, 80)]), "undid: removed the cut of clip 1 of Harbour at frame 40");
-  assert.equal(words("move_cut_point", [one, two], [clip(1, 0, 43), clip(2, 43, 80)]), "undid: moved a cut of clip 1 of Harbour from frame 40 to 43");
-  assert.equal(recordWords("redo", null, {}), "did again the last decision");
+  assert.equal(words("skip", [two], as("review_skipped", two)), "undid skipping clip 2 of Harbour");
+  assert.equal(words("archive", [one, two], [...as("review_archived", one), two]), "undid archiving clip 1 of Harbour", "clip 2 only left its group");
+  assert.equal(words("approve", CLIPS, as("review_approved", ...CLIPS)), "undid approving 4 clips");
+  assert.equal(words("group", [one, two], as("review_approved", one, two)), "undid grouping clip 2 of Harbour with the one before");
+  assert.equal(words("add_cut_point", [one], [clip(5, 0, 15), clip(6, 15, 40)]), "undid cutting clip 1 of Harbour at frame 15");
+  assert.equal(words("remove_cut_point", [one, two], [clip(7, 0, 80)]), "undid removing the cut of clip 1 of Harbour at frame 40");
+  assert.equal(words("move_cut_point", [one, two], [clip(1, 0, 43), clip(2, 43, 80)]), "undid moving a cut of clip 1 of Harbour from frame 40 to 43");
+  assert.equal(words("send_back", CLIPS, as("pending_review", ...CLIPS)), "undid sending 4 clips back to review");
+  assert.equal(words("recut", CLIPS, [clip(9, 0, 160)]), "undid cutting Harbour anew");
+  assert.equal(words("import_cuts", CLIPS, [clip(9, 0, 160)]), "undid importing the cuts of a list for Harbour");
+  assert.equal(words("an action that this page does not know", CLIPS, CLIPS), "undid the last decision");
+  assert.equal(returnWords("redo", { action: "skip", before: [two], after: as("review_skipped", two) }, { 1: video }), "redid skipping clip 2 of Harbour");
+  assert.equal(returnWords("redo", null, {}), "redid the last decision");
 });

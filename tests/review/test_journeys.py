@@ -472,7 +472,7 @@ def test_history_takes_back_what_is_ones_own(app: App, visit: Callable[..., Page
     page = visit(f"/history?clip={first.id}")
     page.locator("tr[data-id] button").click()
     soon(lambda: app.states(video) == [PENDING, SKIPPED, PENDING])
-    expect(page.locator("tr[data-id]").first).to_contain_text("took back")
+    expect(page.locator("tr[data-id]").first).to_contain_text("undid approving")
     assert {action for _, action, _ in app.applied(video)} == {
         str(one) for one in (ReviewAction.APPROVE, ReviewAction.SKIP, ReviewAction.UNDO)
     }

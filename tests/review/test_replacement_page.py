@@ -73,7 +73,7 @@ def test_a_video_is_fetched_again_and_given_up_then_replaced_by_a_file_with_its_
     expect(page.get_by_text(f"Source video {video.id}: {kinds[0]}; Source video {new_id}: {kinds[1]}")).to_be_visible()
     rows = page.locator(".heaters-exports tbody tr")
     expect(rows).to_have_count(3)
-    expect(rows.nth(0)).to_contain_text("looks the same (100% of its frames), at the same frames")
+    expect(rows.nth(0)).to_contain_text("looks the same (100 % of its frames), at the same frames")
     assert found_by_axe(page) == []
 
     app.reviews.skip(app.live(video)[2].id, reviewer="Bea")

@@ -103,7 +103,7 @@ def test_history_says_what_a_cut_was_and_is() -> None:
         after={**before, "6": cut | {"transition": dissolve}},
     )
     (row,) = views.history_rows([entry], reader="Ada")
-    assert (row.what, row.before) == ("said what a cut is", "cut at 40: kind not known")
+    assert (row.what, row.before) == ("set the kind of a cut", "cut at 40: kind not known")
     assert row.after == "cut at 40: dissolve, frames 36..43"
     (back,) = views.history_rows([replace(entry, action=ReviewAction.UNDO, before=entry.after, after=entry.before)], reader="Ada")
     assert (back.before, back.after) == (row.after, row.before)
@@ -144,9 +144,11 @@ def test_only_ones_own_decisions_can_be_taken_back(entry: HistoryEntry, why_not:
 
 
 def test_an_undo_names_what_it_took_back() -> None:
-    undo, skip = an_entry(ReviewAction.UNDO, target_action_id=3), an_entry(ReviewAction.SKIP, id=3)
-    assert views.history_rows([undo, skip], reader="Ada")[0].what == "took back: skipped"
-    assert views.history_rows([undo], reader="Ada")[0].what == "took back"
+    undo = an_entry(ReviewAction.UNDO, target_action_id=3, target_action=ReviewAction.SKIP, target_details={})
+    (row,) = views.history_rows([undo], reader="Ada")
+    assert row.what == "undid skipping"
+    (row,) = views.history_rows([replace(undo, action=ReviewAction.REDO)], reader="Ada")
+    assert row.what == "redid skipping"
 
 
 def test_a_message_names_states_as_the_pages_do() -> None:
@@ -156,10 +158,10 @@ def test_a_message_names_states_as_the_pages_do() -> None:
 
 def test_the_history_names_the_file_whose_cuts_were_imported_also_where_that_is_taken_back() -> None:
     entry = an_entry(ReviewAction.IMPORT_CUTS, details={"file": "Reel <1>.edl", "format": "edl"})
-    undo = an_entry(ReviewAction.UNDO, id=8, target_action_id=7)
+    undo = an_entry(ReviewAction.UNDO, id=8, target_action_id=7, target_action=entry.action, target_details=entry.details)
     back, done = views.history_rows([undo, entry], reader="Ada")
     assert (back.what, done.what) == (
-        "took back: imported the cuts of a list: Reel <1>.edl",
+        "undid importing the cuts of a list: Reel <1>.edl",
         "imported the cuts of a list: Reel <1>.edl",
     )
     (unnamed,) = views.history_rows([replace(entry, details={})], reader="Ada")

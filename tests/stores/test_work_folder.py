@@ -16,7 +16,7 @@ import pytest
 from heaters_dagster.domain.errors import DiskFullError, NoRoomError
 from heaters_dagster.settings import Settings
 from resources.object_store.local import LocalObjectStore
-from resources.object_store.work_folder import CONTINUED_SECONDS, WorkFolder, check_room, disk_full_named
+from resources.object_store.work_folder import CONTINUED_SECONDS, WorkFolder, check_room, disk_full_named, written_beside
 from resources.upkeep.leftovers import sweep_leftovers
 from tests.two_hosts import SmallDisk
 
@@ -125,6 +125,17 @@ def test_a_full_disk_names_the_file_and_the_bytes_needed(tmp_path):
 def test_other_errors_pass_unchanged(tmp_path):
     with pytest.raises(PermissionError), disk_full_named(tmp_path):
         raise PermissionError(errno.EACCES, "no")
+
+
+def test_where_no_file_can_be_is_said_with_its_name_and_before_the_work(tmp_path):
+    (tmp_path / "film.mp4").touch()
+    for target, told in (
+        (tmp_path / "gone" / "new.mp4", "make its folder"),
+        (tmp_path / "film.mp4" / "new.mp4", "name a place in a folder"),
+    ):
+        with pytest.raises(OSError, match=f"{told}.*new.mp4") as raised, written_beside(target):
+            raise AssertionError("the body began")
+        assert raised.value.filename == str(target)
 
 
 def test_a_file_that_cannot_fit_is_refused_before_the_first_byte(tmp_path):

@@ -45,48 +45,61 @@ export function clipOf(clip, videos) {
   return title ? `${clipName(clip)} of ${title}` : clipName(clip);
 }
 
-const DONE = {
-  approve: (clip) => `approved ${clip}`,
-  skip: (clip) => `skipped ${clip}`,
-  archive: (clip) => `archived ${clip}`,
-  group: (clip) => `grouped ${clip} with the one before`,
-  add_cut_point: (clip, { frame }) => `cut ${clip} at frame ${frame}`,
-  remove_cut_point: (clip, { frame }) => `removed the cut of ${clip} at frame ${frame}`,
-  edit_cut: (clip, { frame, ...cut }) => `said of the cut of ${clip} at frame ${frame}: ${cutWords(cut.kind ? cut : null)}`,
-  move_cut_point: (clip, { frame, new_frame: to }) => `moved a cut of ${clip} from frame ${frame} to ${to}`,
+/** {action: [what was done, what an undo undoes, to what]}; domain/words.py has the same of whole lists. */
+const ACTIONS = {
+  approve: ["approved", "approving", (clip) => clip],
+  skip: ["skipped", "skipping", (clip) => clip],
+  archive: ["archived", "archiving", (clip) => clip],
+  group: ["grouped", "grouping", (clip) => `${clip} with the one before`],
+  add_cut_point: ["cut", "cutting", (clip, { frame }) => `${clip} at frame ${frame}`],
+  remove_cut_point: ["removed", "removing", (clip, { frame }) => `the cut of ${clip} at frame ${frame}`],
+  edit_cut: ["set", "setting", (clip, { frame, ...cut }) => `the cut of ${clip} at frame ${frame} to ${cutWords(cut.kind ? cut : null)}`],
+  move_cut_point: ["moved", "moving", (clip, { frame, new_frame: to }) => `a cut of ${clip} from frame ${frame} to ${to}`],
+  send_back: ["sent", "sending", (clip) => `${clip} back to review`],
+  recut: ["cut", "cutting", (video) => `${video} anew`],
+  import_cuts: ["imported", "importing", (video) => `the cuts of a list for ${video}`],
 };
-const RETURNS = { undo: "undid", redo: "did again" };
+const OF_VIDEOS = new Set(["recut", "import_cuts"]);
+const RETURNS = { undo: "undid", redo: "redid" };
 const DECIDED = { skip: "review_skipped", archive: "review_archived" };
 
 /** What a decision (no undo or redo) did: "skipped clip 14 of Harbour". clip: `clipOf` of the clip it was made on. */
-export function decisionWords(decision, clip) {
-  return DONE[decision.action]?.(clip, decision) ?? decision.action;
+export function decisionWords({ action, ...told }, clip) {
+  return action in ACTIONS ? `${ACTIONS[action][0]} ${ACTIONS[action][2](clip, told)}` : action;
 }
 
-/**
- * The same, from the clips before and after it: {action, before, after}. It also says what an undo took back: "undid: skipped clip 14 of
- * Harbour". record: null when that is not known.
- */
-export function recordWords(action, record, videos) {
-  if (action in RETURNS) return record ? `${RETURNS[action]}: ${recordWords(record.action, record, videos)}` : `${RETURNS[action]} the last decision`;
-  const [before, after] = [record.before, record.after].map((clips) => [...clips].sort((a, b) => a.start_frame - b.start_frame));
+/** What an undo or a redo (`action`) returned: "undid skipping clip 14 of Harbour". record: {action, before, after}, null when not known. */
+export function returnWords(action, record, videos) {
+  const known = record && record.action in ACTIONS;
+  return `${RETURNS[action]} ${known ? `${ACTIONS[record.action][1]} ${objectWords(record, videos)}` : "the last decision"}`;
+}
+
+/** What a decision did, as `decisionWords`, from the clips before and after it: {action, before, after}. */
+export function recordWords(record, videos) {
+  return record.action in ACTIONS ? `${ACTIONS[record.action][0]} ${objectWords(record, videos)}` : record.action;
+}
+
+function objectWords({ action, count: number = null, ...sides }, videos) {
+  const [before, after] = [sides.before, sides.after].map((clips) => [...clips].sort((a, b) => a.start_frame - b.start_frame));
+  const words = ACTIONS[action][2];
   const of = (clip) => clipOf(clip, videos);
+  if (OF_VIDEOS.has(action)) return words(videos[(after[0] ?? before[0])?.source_video_id]?.title || "the video");
   switch (action) {
     case "add_cut_point":
-      return DONE[action](of(before[0]), { frame: after.at(-1).start_frame });
+      return words(of(before[0]), { frame: after.at(-1).start_frame });
     case "remove_cut_point":
-      return DONE[action](of(before[0]), { frame: before.at(-1).start_frame });
+      return words(of(before[0]), { frame: before.at(-1).start_frame });
     case "move_cut_point":
-      return DONE[action](of(before[0]), { frame: before.at(-1).start_frame, new_frame: after.at(-1).start_frame });
+      return words(of(before[0]), { frame: before.at(-1).start_frame, new_frame: after.at(-1).start_frame });
     case "edit_cut":
-      return DONE[action](of(after.at(-1)), { frame: after.at(-1).start_frame, ...after.at(-1).cut });
+      return words(of(after.at(-1)), { frame: after.at(-1).start_frame, ...after.at(-1).cut });
     case "group":
-      return DONE[action](of(after.at(-1)));
+      return words(of(after.at(-1)));
     default: {
       // Skipping a clip also frees those grouped with it.
       const decided = after.filter((clip) => !(action in DECIDED) || clip.state === DECIDED[action]);
-      const number = record.count ?? decided.length; // of a selection of thousands only some are named
-      return DONE[action](number === 1 ? of(decided[0]) : count(number, "clip"));
+      const many = number ?? decided.length; // of a selection of thousands only some are named
+      return words(many === 1 ? of(decided[0]) : count(many, "clip"));
     }
   }
 }
@@ -101,11 +114,11 @@ export function newsWords({ clip, by, was }, videos) {
   if (was.state !== clip.state) return `${by} has changed ${name} from ${stateWords(was.state)} to ${stateWords(clip.state)}`;
   if (was.start_frame !== clip.start_frame || was.end_frame !== clip.end_frame)
     return `${by} has moved a cut of ${name}: it has ${count(clip.end_frame - clip.start_frame, "frame")} now`;
-  if (!isSameCut(was.cut, clip.cut)) return `${by} has said what the cut before ${name} is: ${cutWords(clip.cut)}`;
+  if (!isSameCut(was.cut, clip.cut)) return `${by} has set the cut before ${name} to ${cutWords(clip.cut)}`;
   return `${by} has changed ${name}`;
 }
 
-/** "undid: ..." -> "Undid: ..." */
+/** "undid ..." -> "Undid ..." */
 export function capital(text) {
   return text[0].toUpperCase() + text.slice(1);
 }

@@ -2,7 +2,7 @@
 
 import { keyShown } from "./keys.js";
 import { visible } from "../decisions/review_state.js";
-import { capital, clipOf, count, decisionWords, newsWords, recordWords, sentence } from "../decisions/words.js";
+import { capital, clipOf, count, decisionWords, newsWords, recordWords, returnWords, sentence } from "../decisions/words.js";
 
 export class Notices {
   #page;
@@ -15,11 +15,13 @@ export class Notices {
   /** clip: on which the decision was made, as it was; null when it is not known. */
   #wordsOf(decision, clip, done = null) {
     const { state } = this.#page;
-    if (decision.target !== undefined) {
-      const known = decision.target && visible(state).records.get(decision.target);
-      return recordWords(decision.action, done ?? known ?? null, titled(state.videos, done));
-    }
+    if (decision.target !== undefined) return returnWords(decision.action, done ?? this.#returned(decision), titled(state.videos, done));
     return decisionWords(decision, clip ? clipOf(clip, state.videos) : "the clip");
+  }
+
+  /** The record of what an undo or a redo is to return; null when it is not known. */
+  #returned({ target }) {
+    return (target && visible(this.#page.state).records.get(target)) ?? null;
   }
 
   #say(words, state) {
@@ -57,10 +59,10 @@ export class Notices {
 
   /** "Taken back: skipped clip 14 of Harbour". */
   refusedWords(decision) {
-    const words = this.#wordsOf(decision, this.#clipNamed(decision));
-    if (decision.target === undefined) return `Taken back: ${words}`;
-    const what = decision.action === "undo" ? "Not undone" : "Not done again";
-    return words.includes(": ") ? `${what}: ${words.split(": ").slice(1).join(": ")}` : what;
+    if (decision.target === undefined) return `Taken back: ${this.#wordsOf(decision, this.#clipNamed(decision))}`;
+    const what = decision.action === "undo" ? "Not undone" : "Not redone";
+    const record = this.#returned(decision);
+    return record ? `${what}: ${recordWords(record, this.#page.state.videos)}` : what;
   }
 
   /** A colleague has changed the clip on the stage. */
