@@ -834,6 +834,9 @@ def test_the_status_says_why_clips_failed_each_reason_once(heaters: Heaters, som
     for line in ("status", f"status {row['id']}"):
         told = " ".join(heaters(line)[1].split())
         assert "the disk is full (2 clips); no picture (1 clip); no such frame (1 clip); 1 other reason" in told
+    listed = heaters(f"clips {row['id']}")[1]
+    assert listed.startswith("The same reason for 2 clips: the disk is full\n")
+    assert (listed.count("the disk is full"), listed.count("the reason above"), listed.count("no picture")) == (1, 2, 1)
     reviews(database).skip(clips[0].id, reviewer="ada")
     assert {"error": "the disk is full", "clips": 1} in heaters.json("status")[0]["clip_errors"]
 
@@ -986,7 +989,9 @@ def test_cuts_of_another_program_are_imported(heaters: Heaters, video: int, data
     assert "with a decision would be replaced" in heaters.error
     assert heaters(f"cuts import {video} {tmp_path / 'scenes.csv'} --force")[0] == 0
     assert starts() == [0, 30]
-    assert heaters("review undo")[0] == 0
+    undone = heaters("review undo")[1]
+    assert undone.startswith("undid importing the cuts of a list: ")
+    assert [undone.split().count(word) for word in ("replaced", "archived", "skipped", "waiting")] == [2, 0, 1, 2]
     assert starts() == [0, 20, 40]
     kept = heaters.json(f"cuts import {video} {tmp_path / 'scenes.csv'} --keep --force")
     assert (kept["cuts"], kept["removed"]) == ([20, 30, 40], [])
@@ -994,6 +999,11 @@ def test_cuts_of_another_program_are_imported(heaters: Heaters, video: int, data
     assert heaters(f"cuts import {video} {tmp_path / 'bad.edl'}")[0] == 1
     assert heaters.error.startswith("heaters: bad.edl: line 1: 00:09:00.000 lies outside the source video")
     (tmp_path / "cuts.txt").write_text("a")
+    os.mkfifo(tmp_path / "pipe.edl")
+    assert heaters(f"cuts import {video} {tmp_path / 'pipe.edl'}")[0] == 1, "it is not waited for"
+    assert heaters.error == f"heaters: {tmp_path / 'pipe.edl'} is a named pipe, not an ordinary file; name a file\n"
+    assert heaters(f"facts {video} --set-subtitles en={tmp_path / 'pipe.edl'}")[0] == 1
+    assert "is a named pipe, not an ordinary file" in heaters.error
     (tmp_path / "premiere.xml").write_text('<?xml version="1.0"?>\n<!DOCTYPE xmeml>\n<xmeml version="5"/>')
     for place, told in (("premiere.xml", "Final Cut Pro 7 XML, as Premiere writes it, cannot be read"), ("", "so it is no FCPXML bundle")):
         assert heaters(f"cuts import {video} {tmp_path / place}")[0] == 1
@@ -1491,7 +1501,7 @@ def test_the_demo_says_why_a_file_is_no_video(heaters: Heaters, tmp_path: Path) 
     notes = tmp_path / "notes.mp4"
     notes.write_text("these are notes, not a video\n" * 100)
     assert heaters("demo /dev/null")[0] == 1
-    assert "/dev/null is not an ordinary file" in heaters.error
+    assert "/dev/null is a device, not an ordinary file" in heaters.error
     for _ in range(2):
         code, printed = heaters(f"demo {notes}")
         assert code == 1

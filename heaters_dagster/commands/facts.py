@@ -296,8 +296,10 @@ class _Giver:
 
 def _read(file: Path, most_bytes: int) -> bytes:
     """A file, or of a larger one so much that it is seen to be too large."""
+    from resources.files.ordinary_file import opened_file
+
     try:
-        with file.open("rb") as opened:
+        with opened_file(file) as opened:
             return opened.read(most_bytes + 1)
     except OSError as error:
         raise BadRequestError(f"{file} cannot be read: {error.strerror}") from error

@@ -15,10 +15,11 @@ from heaters_dagster.domain.clip_names import clips_in_words, parsed_clip_id, pa
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.export_profile import ExportState
+from heaters_dagster.domain.reasons import shared_reasons
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.run_leases import SCHEDULER
 from heaters_dagster.domain.timecode import ClipTimecodes
-from heaters_dagster.domain.words import action_words, clip_state_words
+from heaters_dagster.domain.words import action_words, clip_state_words, counted
 from heaters_dagster.registries import Registry
 from heaters_dagster.settings import Settings, load_settings
 
@@ -289,10 +290,18 @@ def _scheduling_host(settings: Settings) -> str | None:
 
 
 def show_clips(rows: list[dict[str, Any]], as_json: bool, *, title: str = "", more: Sequence[Column] = ()) -> None:
-    """rows: of `exported_row`. more: columns after those of every clip. Timecodes have columns when there are any."""
+    """rows: of `exported_row`. more: columns after those of every clip. Timecodes have columns when there are any. Why several clips
+    failed is said once, above the table.
+    """
     if as_json:
         terminal.show_json([{name: row[name] for name in (*CLIP_FIELDS, "first_timecode", "last_timecode", "exports")} for row in rows])
         return
+    shared = shared_reasons({row["id"]: [reason for _, reason in row["reasons"]] for row in rows})
+    for row in rows:
+        told = [f"{profile}{'the reason above' if reason in shared else reason}" for profile, reason in row["reasons"] if reason]
+        row["error_words"] = "\n".join(told) or None
+    for reason, ids in shared.items():
+        terminal.say(f"The same reason for {counted(len(ids), 'clip')}: {reason}")
     place, others = CLIP_COLUMNS[:4], CLIP_COLUMNS[4:]
     timecodes = TIMECODE_COLUMNS if any(row["first_timecode"] for row in rows) else ()
     terminal.show_table(title, [*place, *timecodes, *others, *more], rows)
@@ -319,8 +328,7 @@ def exported_row(clip: Clip, exports: Sequence[ClipExport], timecodes: ClipTimec
     open_ones = [one for one in others if one.profile != clip.export_profile and one.state is not ExportState.DONE]
     made = [one for one in others if one.has_file]
     row["files"] = "\n".join([*filter(None, [clip.clip_filepath]), *(str(one.key) for one in made)]) or None
-    errors = [clip.error, *(f"{one.profile}: {one.error}" for one in open_ones if one.error)]
-    row["error_words"] = "\n".join(filter(None, errors)) or None
+    row["reasons"] = [("", clip.error), *((f"{one.profile}: ", one.error) for one in open_ones)]
     row["exports"] = [
         {
             "profile": one.profile,
@@ -337,7 +345,9 @@ def exported_row(clip: Clip, exports: Sequence[ClipExport], timecodes: ClipTimec
 
 def clip_row(clip: Clip) -> dict[str, Any]:
     row = asdict(clip)
-    row["state"], row["state_words"], row["reference"] = str(clip.state), clip_state_words(clip.state), clip.reference
+    # What a change of cuts or its undo has replaced is archived in the database, but nobody has archived it.
+    row["state_words"] = clip_state_words(clip.state) if clip.is_live else "replaced"
+    row["state"], row["reference"] = str(clip.state), clip.reference
     row["files"], row["error_words"] = clip.clip_filepath, clip.error
     row["frames"] = f"{clip.start_frame}..{clip.end_frame - 1}"
     row["from"], row["to"] = terminal.clock_time(clip.start_time_seconds), terminal.clock_time(clip.end_time_seconds)

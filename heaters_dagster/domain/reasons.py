@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 #: Where a printed object begins: `<urllib3.X object at 0x7f...>: `, `HTTPConnectionPool(host='a', port=1): `, `NewConnectionError('`.
 _OBJECT = re.compile(
@@ -21,6 +22,15 @@ def without_objects(text: str) -> str:
     before = text[: places[0].start()].rstrip(" (:'\",")
     said = _END.sub("", text[places[-1].end() :].strip()).strip()
     return ": ".join(part.removeprefix("('").rstrip("',.") for part in (before, said) if part)
+
+
+def shared_reasons(reasons: Mapping[int, Iterable[str | None]]) -> dict[str, set[int]]:
+    """What is the reason of several clips -> their ids: it is said once, above their list. reasons: of each clip by its id."""
+    found: dict[str, set[int]] = {}
+    for clip_id, those in reasons.items():
+        for reason in filter(None, those):
+            found.setdefault(reason, set()).add(clip_id)
+    return {reason: ids for reason, ids in found.items() if len(ids) > 1}
 
 
 def titled(title: str, reason: str) -> str:

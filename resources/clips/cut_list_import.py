@@ -19,6 +19,7 @@ from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
 from resources.clips.clips_zip import name_in_zip
 from resources.clips.cut_list_writer import list_rate, place_of_file, submitted_path
+from resources.files.ordinary_file import opened_file
 from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_rows import Clip, review_clip
@@ -71,7 +72,7 @@ def previewed(
         if not (path / _IN_BUNDLE).exists():
             raise BadRequestError(f"{path} is a folder without {_IN_BUNDLE}, so it is no FCPXML bundle: give the file of the list")
         path /= _IN_BUNDLE
-    with path.open("rb") as file:
+    with opened_file(path) as file:
         text = decoded(file.read(MOST_LIST_BYTES + 1))
     chosen = _format(form, path, text)
     video = SourceVideoStore(database).load(source_video_id)

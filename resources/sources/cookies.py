@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.site_access import MOST_COOKIES_BYTES, belongs
+from resources.files.ordinary_file import READ_AT_ONCE, other_kind
 
 
 class BrowserLikePolicy(DefaultCookiePolicy):
@@ -63,10 +63,10 @@ def _line(cookie: Cookie) -> str:
 def text_of_file(path: Path) -> str:
     """Raises BadRequestError when it cannot be read, or is no text of a fitting size. No message repeats what is in it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, READ_AT_ONCE)
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise BadRequestError("it is not an ordinary file")
+            if (kind := other_kind(os.fstat(descriptor).st_mode)) is not None:
+                raise BadRequestError(f"it is {kind}")
             data = file.read(MOST_COOKIES_BYTES + 1)
     except OSError as error:
         raise BadRequestError(f"it cannot be read ({error.strerror})") from None

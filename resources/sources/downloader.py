@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind, 
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.settings import Settings
 from resources.files.confined_file import open_confined
+from resources.files.ordinary_file import READ_AT_ONCE, other_kind
 from resources.object_store.work_folder import check_room, disk_full_named
 from resources.postgres.database import Database
 from resources.sources.address_guard import AddressGuard
@@ -216,13 +216,11 @@ def _looks(found: os.stat_result) -> tuple[int, int, int, int]:
 
 def opened_source(path: Path, confined_to: str | None = None) -> BufferedReader:
     """A submitted file, opened for reading, inside the folder to which it is confined. Raises OSError and HeatersError."""
-    # With this flag a named pipe does not block here until another program writes to it.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags) if confined_to is None else open_confined(path, Path(confined_to))
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
+    descriptor = os.open(path, READ_AT_ONCE) if confined_to is None else open_confined(path, Path(confined_to))
+    kind = other_kind(os.fstat(descriptor).st_mode)
+    if kind is not None:
         os.close(descriptor)
-        raise InvalidMediaError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not an ordinary file'}; submit files")
+        raise InvalidMediaError(f"{path} is {kind}; submit files")
     return os.fdopen(descriptor, "rb")
 
 

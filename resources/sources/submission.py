@@ -30,6 +30,7 @@ from heaters_dagster.domain.ingest import SourceKind, clean_title, looks_like_ad
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.words import video_state_words
+from resources.files.ordinary_file import other_kind
 from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.source_video_store import AlsoWritten, SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
@@ -318,7 +319,7 @@ def _accepted(source: str, doors: _Doors) -> Iterator[NamedSource]:
         _check_not_own(path, doors)
         yield NamedSource(str(path))
     elif path.exists():
-        raise InvalidMediaError(f"{path} is not an ordinary file; submit video files, folders or addresses")
+        raise InvalidMediaError(f"{path} is {other_kind(path.stat().st_mode)}; submit video files, folders or addresses")
     else:
         raise SourceNotFoundError(f"there is no file or folder {path} on this machine")
 
@@ -378,9 +379,21 @@ def _videos_below(folder: Path, doors: _Doors) -> list[Path]:
         wanted = (name for name in folders if choice.enters(str(below / name)) and real / below / name not in doors.own_folders)
         folders[:] = sorted(wanted)
         found += [Path(parent, name) for name in sorted(names) if choice.takes(str(below / name))]
-    if not found:
+    files = [path for path in found if _is_file(path, doors)]
+    if not files and not doors.left_out:
         which = " of those that are wanted" if choice.is_limited else ""
         raise InvalidMediaError(
             f"{folder} has no video files{which} (.mp4, .mov, .mkv, ...); a file with another name can be submitted by its own path"
         )
-    return [path for path in found if path.is_file()]
+    return files
+
+
+def _is_file(path: Path, doors: _Doors) -> bool:
+    """What has the name of a video and is a pipe, a socket or a device is told: it would be waited for without end."""
+    with suppress(OSError):  # deleted since the folder was read, or a link that leads nowhere
+        # People in a browser are told nothing of what lies behind a link.
+        kind = other_kind(path.stat().st_mode)
+        if kind is not None and (doors.places is None or not path.is_symlink()):
+            doors.left_out.append(f"{path} is {kind}; it was left out")
+        return kind is None
+    return False

@@ -10,6 +10,7 @@ import streamlit as st
 
 from heaters_dagster.domain.cold_storage import RestoreOffer
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.reasons import shared_reasons
 from heaters_dagster.domain.states import APPROVED_STATES
 from heaters_dagster.domain.timecode import ClockOfVideo
 from heaters_dagster.domain.words import counted
@@ -129,7 +130,7 @@ def exports_table(
     exports: of each clip. address: of the file by a clip's id and an export profile. beside: clip id -> what stages beside the others
     say of it. clock: of the source video; None: it has no timecode. Why several clips failed stands once, above the table.
     """
-    shared = _shared_reasons(clips, exports)
+    shared = shared_reasons({clip.id: [clip.error, *(one.error for one in exports[clip.id])] for clip in clips})
     rows = []
     for clip in clips:
         times = f"{views.clock(clip.start_time_seconds)} to {views.clock(clip.end_time_seconds)}"
@@ -146,15 +147,6 @@ def exports_table(
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Clip", "Time", "State", "File"))
     above = "".join(f"<p>The same reason for {counted(len(ids), 'clip')}: {escape(reason)}</p>" for reason, ids in shared.items())
     return f'{above}<table class="heaters-exports"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-
-
-def _shared_reasons(clips: Sequence[Clip], exports: Mapping[int, Sequence[ClipExport]]) -> dict[str, set[int]]:
-    """Why several clips failed -> their ids: what stands once above the table, and not in every row."""
-    found: dict[str, set[int]] = {}
-    for clip in clips:
-        for reason in filter(None, (clip.error, *(one.error for one in exports[clip.id]))):
-            found.setdefault(reason, set()).add(clip.id)
-    return {reason: ids for reason, ids in found.items() if len(ids) > 1}
 
 
 def _reason(error: str | None, shared: Mapping[str, Collection[int]]) -> str:

@@ -61,9 +61,9 @@ def test_what_is_not_an_ordinary_file(tmp_path, folder):
     os.mkfifo(tmp_path / "pipe.mp4")
     for path, error, words in (
         (tmp_path / "gone.mp4", SourceNotFoundError, r"there is no file .*gone\.mp4$"),
-        (tmp_path / "pipe.mp4", InvalidMediaError, "is not an ordinary file"),
+        (tmp_path / "pipe.mp4", InvalidMediaError, "is a named pipe, not an ordinary file"),
         (tmp_path, InvalidMediaError, "is a folder"),
-        (Path("/dev/zero"), InvalidMediaError, "/dev/zero is not an ordinary file"),
+        (Path("/dev/zero"), InvalidMediaError, "/dev/zero is a device, not an ordinary file"),
     ):
         with pytest.raises(error, match=words):
             downloader().fetch(str(path), folder)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import socket
 import threading
 from pathlib import Path
 
@@ -256,7 +257,7 @@ def lead_to_downloaded(videos: SourceVideoStore, source_video_id: int, path: Pat
     ("name", "words"),
     [
         ("gone.mp4", "there is no file or folder"),
-        ("pipe.mp4", "pipe.mp4 is not an ordinary file"),
+        ("pipe.mp4", "pipe.mp4 is a named pipe, not an ordinary file"),
         ("nothing", "nothing has no video files"),
         ("", "a source cannot be empty"),
         ("ftp://example.org/a.mp4", "cannot be a source"),
@@ -308,6 +309,29 @@ def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_taken(videos, f
     done = submit([str(footage)], videos, guard=AddressGuard())
     assert [one.told for one in done if one.refused] == [f"{footage}/shut cannot be read: Permission denied; nothing in it was submitted"]
     assert len(sources(videos)) == len(done) - 1 == 4
+
+
+def test_what_is_no_ordinary_file_in_a_folder_is_left_out_and_told(videos, footage):
+    os.mkfifo(footage / "pipe.mp4")
+    (footage / "gone.mp4").symlink_to(footage / "nowhere.mp4")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(footage / "heard.mp4"))
+    done = submit([str(footage)], videos, guard=AddressGuard())
+    assert [one.told for one in done if one.refused] == [
+        f"{footage}/heard.mp4 is a socket, not an ordinary file; it was left out",
+        f"{footage}/pipe.mp4 is a named pipe, not an ordinary file; it was left out",
+    ]
+    assert len(sources(videos)) == 4
+    only = footage / "only"
+    only.mkdir()
+    os.mkfifo(only / "pipe.mp4")
+    (told,) = submit([str(only)], videos, guard=AddressGuard())
+    assert told.told == f"{only}/pipe.mp4 is a named pipe, not an ordinary file; it was left out"
+    (only / "pipe.mp4").rename(footage / "pipe_2.mp4")
+    (only / "link.mp4").symlink_to(footage / "pipe.mp4")
+    (told,) = submit([str(only)], videos, guard=AddressGuard(), places=SubmitPlaces((only.resolve(),), ()))
+    assert "pipe" not in told.told, "a browser learns nothing of what lies behind a link"
+    assert "has no video files" in told.told
 
 
 def test_a_path_that_cannot_be_looked_at_is_refused_and_the_others_are_taken(videos, footage, monkeypatch):
