@@ -35,7 +35,7 @@ from heaters_dagster import cli
 from heaters_dagster.commands import doctor
 from heaters_dagster.commands import review as review_commands
 from heaters_dagster.commands.process_due import RunDone
-from heaters_dagster.commands.up.start import held_folder
+from heaters_dagster.commands.up.held import held_folder
 from heaters_dagster.domain.bucket_rights import least_policy
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import DiskFullError

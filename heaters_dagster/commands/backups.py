@@ -98,7 +98,7 @@ def restore(
     The object store must be the one that the backup was made with, or a copy of it. A database with rows is refused.
     """
     from assets.exports import shows_clip
-    from heaters_dagster.commands.up.start import running_at
+    from heaters_dagster.commands.up.held import running_at
     from resources.object_store.open import open_object_store
     from resources.object_store.probe import check_that_they_answer
     from resources.object_store.work_folder import WorkFolder

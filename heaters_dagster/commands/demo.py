@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.panel import Panel
 
 from heaters_dagster.commands import terminal
-from heaters_dagster.commands.process_due import Outcome, process_due, register_partitions
+from heaters_dagster.commands.process_due import Outcome, process_due
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import reference
 from heaters_dagster.domain.cuts import ReviewAction
@@ -19,6 +19,7 @@ from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError, 
 from heaters_dagster.domain.stages import EMBEDDINGS, states_from
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.words import counted, video_state_words
+from heaters_dagster.orchestration.instance import register_partitions
 from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.clips.clip_search import ClipSearch
 from resources.media.frame_index_reader import FrameIndexes

@@ -98,7 +98,7 @@ def _code(settings: Settings, live: bool) -> None:
     import grpc  # type: ignore[import-untyped]
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
-    from heaters_dagster.commands.up.start import socket_of
+    from heaters_dagster.commands.up.held import socket_of
 
     sockets = map(socket_of, _held(settings, "up"))
     place = next((f"unix:{one}" for one in sockets if one.exists()), settings.code_server)

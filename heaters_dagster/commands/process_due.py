@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -26,8 +25,7 @@ from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.stages import SOURCE_VIDEO, Job
-from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
-from heaters_dagster.domain.words import clip_state_words, counted, video_state_words
+from heaters_dagster.domain.words import counted
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.orchestration.instance import open_instance
 from heaters_dagster.orchestration.janitor import settled_look
@@ -35,14 +33,10 @@ from heaters_dagster.orchestration.outlook import Outlook
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.files.price_table import restore_terms
-from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_private import RUN_FAILURE_REASON_TAG, RunFailureReason
 from resources.orchestrator.dagster_resources import progress_shown_by, shared_database
-from resources.orchestrator.partition_names import add_partitions, remove_partitions
-from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
-from resources.postgres.failed_videos import failed_videos
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.site_turns import waiting_for_sites, waits_of
 from resources.postgres.source_video_lists import SourceVideoLists
@@ -50,7 +44,6 @@ from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.subscriptions import look_at_due
 from resources.upkeep.cold_masters import unanswered
 from resources.upkeep.leftovers import sweep_leftovers
-from resources.upkeep.lost_objects import make_lost_due
 
 #: A run that succeeds but changes nothing would be wanted again at once. After this many such runs it counts as failed.
 _RUNS_WITHOUT_EFFECT = 3
@@ -280,49 +273,3 @@ def _why(result: dg.ExecuteInProcessResult) -> str:
         if failure.error is not None:
             return str(failure.error.message).strip()
     return f"run {result.run_id} failed before its first step; its page in the Dagster UI says more"
-
-
-def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> None:
-    """Add the partitions of source videos to Dagster, so that they can be used before a sensor has looked."""
-    with open_instance(settings) as instance:
-        add_partitions(instance, source_video_ids)
-
-
-def forget_partition(settings: Settings, source_video_id: int) -> None:
-    """Remove the partition of a source video that is gone, so that Dagster no longer offers it."""
-    with open_instance(settings) as instance:
-        remove_partitions(instance, [source_video_id])
-
-
-def retry_failed(
-    database: Database, *, videos: Collection[int] = (), clips: Collection[int] = (), objects: ObjectStore | None = None
-) -> list[str]:
-    """Put what has failed back before the stage that failed; returns a sentence for each row.
-
-    videos: these source videos, with all their failures, and with `objects` also what is gone from that store. clips: these clips, which
-    must have failed. Neither: everything except duplicates of other source videos, because a retry would only fetch them once more.
-    Raises NotFoundError, and IllegalTransitionError for a clip that has not failed.
-    """
-    video_store, clip_store = SourceVideoStore(database), ClipStore(database)
-    failed_clips = [clip_store.load(clip_id) for clip_id in clips]
-    named = [video_store.load(source_video_id) for source_video_id in videos]
-    everything = () if videos or clips else failed_videos(database)
-    retried = []
-    if objects is not None:
-        retried += [said for video in named for said in make_lost_due(video.id, database=database, objects=objects)]
-    for video in chain(named, map(video_store.load, everything)):
-        if video.state in SOURCE_VIDEO_RETRY:
-            retried.append(
-                f"source video {video.id}, {video.title}: {video_state_words(video.state)}, now "
-                f"{video_state_words(video_store.retry(video.id).state)}"
-            )
-        if video.gold_master_error is not None:
-            video_store.retry_gold_master(video.id)
-            retried.append(f"source video {video.id}, {video.title}: its gold master is tried again")
-        while page := clip_store.failed(video.id):
-            retried += [_clip_retried(clip, video.title, clip_store) for clip in page]
-    return retried + [_clip_retried(clip, video_store.load(clip.source_video_id).title, clip_store) for clip in failed_clips]
-
-
-def _clip_retried(clip: Clip, title: str, clips: ClipStore) -> str:
-    return f"clip {clip.sequence} of {title}: {clip_state_words(clip.state)}, now {clip_state_words(clips.retry(clip.id).state)}"

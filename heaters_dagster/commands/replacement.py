@@ -125,7 +125,8 @@ def _go_on(
     settings: Settings, database: Database, new_id: int, reviewer: str, *, dry_run: bool, yes: bool, trusts_likeness: bool, as_json: bool
 ) -> None:
     """Make the proxy of the new one, compare, show, ask, and take over the decisions."""
-    from heaters_dagster.commands.process_due import process_due, register_partitions
+    from heaters_dagster.commands.process_due import process_due
+    from heaters_dagster.orchestration.instance import register_partitions
     from resources.object_store.work_folder import WorkFolder
     from resources.upkeep.replacement import carry_over, compare
 
@@ -230,7 +231,7 @@ def _document(compared: Comparison, done: CarriedOver | None) -> dict[str, Any]:
 
 
 def _show_given_up(settings: Settings, old_id: int, new_id: int, as_json: bool) -> None:
-    from heaters_dagster.commands.process_due import forget_partition
+    from heaters_dagster.orchestration.instance import forget_partition
 
     forget_partition(settings, new_id)
     if as_json:

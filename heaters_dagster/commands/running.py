@@ -31,7 +31,7 @@ def up(
 @app.command(epilog=example("down"))
 def down() -> None:
     """Stop the embedded Postgres. Data is kept."""
-    from heaters_dagster.commands.up.start import running_at
+    from heaters_dagster.commands.up.held import running_at
     from resources.postgres.embedded_postgres import stop
 
     settings = load_settings()

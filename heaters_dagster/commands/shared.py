@@ -264,7 +264,7 @@ def _way_back(action: str) -> str:
 
 def say_next(settings: Settings) -> None:
     """Say what the user has to type so that the work goes on: nothing while `heaters up` runs, here or on another machine."""
-    from heaters_dagster.commands.up.start import running_at
+    from heaters_dagster.commands.up.held import running_at
 
     if (address := running_at(settings)) is not None:
         terminal.say(f"Next: nothing to type. heaters up goes on with the work; watch it at {address}")

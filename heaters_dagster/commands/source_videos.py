@@ -257,7 +257,7 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete a source video with everything: its files, clips, exports and vectors. It cannot be taken back; the history stays."""
-    from heaters_dagster.commands.process_due import forget_partition
+    from heaters_dagster.orchestration.instance import forget_partition
     from resources.object_store.open import open_object_store
     from resources.postgres.clip_store import ClipStore
     from resources.postgres.reviewer_store import ReviewerStore
@@ -320,9 +320,9 @@ def retry(
     When files of named source videos need a gold master that is in cold storage, it says so, as heaters export does, and asks for it when
     you agree.
     """
-    from heaters_dagster.commands.process_due import retry_failed
     from resources.object_store.open import open_object_store
     from resources.postgres.clip_lookup import ClipLookup
+    from resources.upkeep.retries import retry_failed
 
     settings = load_settings()
     with opened_database(settings) as database:

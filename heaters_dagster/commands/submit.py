@@ -87,8 +87,7 @@ def submit(
     A list has one address or path a line, with comments after #; or it is CSV with a first line that names its columns; or JSON lines.
     Columns: address, title, tags, licence, id, rights.
     """
-    from heaters_dagster.commands.process_due import register_partitions
-    from heaters_dagster.orchestration.instance import prepare_dagster_home
+    from heaters_dagster.orchestration.instance import prepare_dagster_home, register_partitions
     from resources.postgres.related_videos import RelatedVideos
     from resources.postgres.source_video_store import SourceVideoStore
     from resources.sources.kept_files import keeper_of

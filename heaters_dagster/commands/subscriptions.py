@@ -61,7 +61,7 @@ def subscribe(
 
     While `heaters up` runs, it looks by itself; else `heaters process` and `heaters subscriptions --look` do.
     """
-    from heaters_dagster.commands.process_due import register_partitions
+    from heaters_dagster.orchestration.instance import register_partitions
     from resources.postgres.reviewer_store import ReviewerStore
     from resources.sources import subscriptions as follow
 
@@ -92,7 +92,7 @@ def subscriptions(
     as_json: AsJson = False,
 ) -> None:
     """List the subscriptions: what they take, when they were looked at, and what was wrong."""
-    from heaters_dagster.commands.process_due import register_partitions
+    from heaters_dagster.orchestration.instance import register_partitions
     from resources.postgres.subscription_store import SubscriptionStore
     from resources.sources.subscriptions import Looked, look_at_due
 

@@ -26,7 +26,7 @@ def watched(
 
     A file is taken when it has the same size and time at two looks, so a new one needs two; an object of a bucket needs one.
     """
-    from heaters_dagster.commands.process_due import register_partitions
+    from heaters_dagster.orchestration.instance import register_partitions
     from resources.postgres.watched_store import WatchedStore
     from resources.sources.submit_places import watched_names
     from resources.sources.watched_places import Watcher

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +12,7 @@ from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.files.private_folder import private_folder, private_home, private_opener
 from resources.orchestrator.dagster_private import InstanceRef
 from resources.orchestrator.dagster_storage import opened_with
+from resources.orchestrator.partition_names import add_partitions, remove_partitions
 
 #: The instance that hands runs to workers, in the checkout; in the wheel it has the name below.
 CELERY_IN_CHECKOUT, CELERY_IN_WHEEL = "deploy/celery/dagster.yaml", "celery.yaml"
@@ -78,3 +79,15 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     ref = InstanceRef.from_dir(str(home), overrides={"storage": {"custom": storage}, "compute_logs": no_logs})
     with opened_with(settings):
         return dg.DagsterInstance.from_ref(ref)
+
+
+def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> None:
+    """Add the partitions of source videos to Dagster, so that they can be used before a sensor has looked."""
+    with open_instance(settings) as instance:
+        add_partitions(instance, source_video_ids)
+
+
+def forget_partition(settings: Settings, source_video_id: int) -> None:
+    """Remove the partition of a source video that is gone, so that Dagster no longer offers it."""
+    with open_instance(settings) as instance:
+        remove_partitions(instance, [source_video_id])

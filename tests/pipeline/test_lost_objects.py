@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from heaters_dagster.commands.process_due import process_due, retry_failed
+from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.domain.audit import remedy
 from heaters_dagster.domain.keys import original_key
 from heaters_dagster.domain.states import ClipState
@@ -17,6 +17,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit
+from resources.upkeep.retries import retry_failed
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews
 

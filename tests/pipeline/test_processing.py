@@ -9,14 +9,14 @@ import dagster as dg
 import pytest
 
 from assets.source_video import fetch_source_video
-from heaters_dagster.commands.process_due import RunDone, process_due, register_partitions, retry_failed
+from heaters_dagster.commands.process_due import RunDone, process_due
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.stages import EXPORTS, beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG
-from heaters_dagster.orchestration.instance import open_instance
+from heaters_dagster.orchestration.instance import open_instance, register_partitions
 from heaters_dagster.settings import Settings, child_environment
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
@@ -25,6 +25,7 @@ from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.downloader import Downloader
 from resources.upkeep.audit import audit
+from resources.upkeep.retries import retry_failed
 from tests.media_files import make_video
 from tests.pipeline_rows import cut_video, reviews, video_in
 from tests.warm_process import ran

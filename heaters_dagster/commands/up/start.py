@@ -7,7 +7,6 @@ import http.client
 import signal
 import socket
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from heaters_dagster.commands.up.held import CODE_SOCKET, held_folder, running_at
 from heaters_dagster.commands.up.machines import check_shared
 from heaters_dagster.commands.up.operator_door import check_reach
 from heaters_dagster.commands.up.part_lines import OURS, Say, shown_lines
@@ -27,15 +27,6 @@ from heaters_dagster.settings import Settings, child_environment
 
 if TYPE_CHECKING:
     from resources.postgres.database import Database
-
-_HELD_FOLDER = "up"
-#: In the folder of the socket: where the code server of this `heaters up` listens.
-CODE_SOCKET = "code.sock"
-#: In the held folder: where the review app of this `heaters up` is. Other commands may be run with another port in their settings.
-_ADDRESS_FILE = "review_url"
-#: In the held folder, when its path is too long for a socket: where the sockets are.
-_SOCKETS_FILE = "sockets"
-_LONGEST_SOCKET_FOLDER = 90
 
 
 def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
@@ -89,19 +80,6 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
         close_kept_connections()
     say(OURS, "everything has ended")
     return code
-
-
-def running_at(settings: Settings) -> str | None:
-    """The address of the review app of the `heaters up` that runs in this HEATERS_HOME; None when none runs."""
-    from resources.object_store.work_folder import WorkFolder
-
-    work = WorkFolder(settings.work_folder)
-    for folder in work.root.glob(f"{_HELD_FOLDER}.*"):
-        if work.is_held(folder.name):
-            with suppress(OSError):
-                return (folder / _ADDRESS_FILE).read_text()
-            return settings.review_url  # it has only just begun
-    return None
 
 
 def heaters_parts(settings: Settings, folder: Path) -> list[Part]:
@@ -164,34 +142,6 @@ def _announce(settings: Settings, say: Say, *, open_browser: bool) -> None:
         import webbrowser
 
         webbrowser.open(settings.review_url)
-
-
-@contextmanager
-def held_folder(settings: Settings) -> Iterator[Path]:
-    """Say that this `heaters up` runs, and where; yields a private folder for a Unix socket.
-
-    It is in the work folder, where leftovers are removed, unless its path is too long.
-    """
-    from resources.object_store.work_folder import WorkFolder
-    from resources.upkeep.leftovers import sweep_leftovers
-
-    sweep_leftovers(settings)
-    with WorkFolder(settings.work_folder).attempt(_HELD_FOLDER) as folder:
-        written = folder / f"{_ADDRESS_FILE}.new"
-        written.write_text(settings.review_url)
-        written.rename(folder / _ADDRESS_FILE)
-        if len(bytes(folder)) < _LONGEST_SOCKET_FOLDER:
-            yield folder
-        else:
-            with tempfile.TemporaryDirectory(prefix="heaters-") as name:
-                (folder / _SOCKETS_FILE).write_text(name)
-                yield Path(name)
-
-
-def socket_of(held: Path) -> Path:
-    """The socket of the code server of the `heaters up` that holds this folder; it may be in another one."""
-    elsewhere = held / _SOCKETS_FILE
-    return (Path(elsewhere.read_text()) if elsewhere.is_file() else held) / CODE_SOCKET
 
 
 @contextmanager
