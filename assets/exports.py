@@ -21,11 +21,9 @@ from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.clip_writer import ClipWriter, installed_profile
-from resources.clips.written_clip import read_back
+from resources.clips.written_clip import ends_in_proxy, proof_of, read_back
 from resources.files.price_table import restore_terms
-from resources.media.frame_hashes import file_sha256, frame_hash
 from resources.media.frame_index_reader import FrameIndexes
-from resources.media.frame_reader import FrameReader
 from resources.media.proxy_bytes import open_proxy
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
@@ -205,23 +203,7 @@ def export_problems(manifest: ExportManifest, *, objects: ObjectStore, work: Wor
         if path is None:
             path = folder / PurePosixPath(manifest.key).name
             objects.get_file(manifest.key, path)
-        written, byte_size, sha256 = read_back(path), path.stat().st_size, file_sha256(path)
-    index = FrameIndexes(objects).slice(manifest.source_video_id, manifest.start_frame, manifest.end_frame)
-    with FrameReader(open_proxy(objects, proxy_key(manifest.source_video_id)), index) as reader:
-        first, last = (frame_hash(reader.frame(number, alone=True)) for number in (manifest.start_frame, manifest.end_frame - 1))
-    found = replace(
-        manifest,
-        frame_count=written.frame_count,
-        first_frame_hash=written.first_frame_hash,
-        last_frame_hash=written.last_frame_hash,
-        proxy_first_frame_hash=first,
-        proxy_last_frame_hash=last,
-        payload_sha256=written.payload_sha256,
-        duration_seconds=written.duration_seconds,
-        audio_offset_seconds=written.audio_offset_seconds,
-        byte_size=byte_size,
-        file_sha256=sha256,
-    )
+        found = replace(manifest, **proof_of(path, read_back(path), _ends_in_proxy(manifest, objects)))
     profile = EXPORT_PROFILES.find(manifest.profile)
     exact = profile is not None and profile.exact
     said, is_so = manifest.to_json(), found.to_json()
@@ -240,10 +222,14 @@ def shows_clip(clip: Clip, key: str, *, objects: ObjectStore, work: WorkFolder) 
             path = folder / PurePosixPath(key).name
             objects.get_file(key, path)
         written = read_back(path)
-    index = FrameIndexes(objects).slice(clip.source_video_id, clip.start_frame, clip.end_frame)
-    with FrameReader(open_proxy(objects, proxy_key(clip.source_video_id)), index) as reader:
-        first, last = (frame_hash(reader.frame(number, alone=True)) for number in (clip.start_frame, clip.end_frame - 1))
-    return (written.frame_count, written.first_frame_hash, written.last_frame_hash) == (clip.frame_count, first, last)
+    ends = _ends_in_proxy(clip, objects)
+    return (written.frame_count, written.first_frame_hash, written.last_frame_hash) == (clip.frame_count, *ends)
+
+
+def _ends_in_proxy(one: Clip | ExportManifest, objects: ObjectStore) -> tuple[str, str]:
+    """The hashes of the first and the last of its frames in the proxy."""
+    index = FrameIndexes(objects).slice(one.source_video_id, one.start_frame, one.end_frame)
+    return ends_in_proxy(open_proxy(objects, proxy_key(one.source_video_id)), index, one.start_frame, one.end_frame)
 
 
 @clip_asset(

@@ -71,11 +71,12 @@ def daemon() -> None:
 
 def _workspace(settings: Settings, home: Path) -> str:
     """The file that tells Dagster where the code server is; put in place in one step, because another part may be reading it."""
+    from resources.object_store.work_folder import written_beside
+
     host, _, port = settings.code_server.rpartition(":")
     path = home / "served_workspace.yaml"
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(_WORKSPACE.format(host=host, port=port))
-    fresh.replace(path)
+    with written_beside(path) as part:
+        part.write_text(_WORKSPACE.format(host=host, port=port))
     return str(path)
 
 

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.picture_parts import sums_of_parts
+from heaters_dagster.domain.picture_parts import GREY, sums_of_parts
 
 #: A frame's numbers depend on this many frames before and after it.
 REACH = 32
 
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 #: Frames on either side of f of which the least different pair counts, near by and further off, and the longest way between two of them.
 _NEAR, _FAR, _PAIR_LAGS = 4, 15, 18
 _HISTOGRAM_LAGS = 2 * _NEAR - 1
@@ -59,8 +58,8 @@ def _columns(frames: NDArray[np.uint8]) -> Iterator[tuple[str, Floats]]:
     """Every feature by its name, (REACH + n + REACH,) each; values of the outermost REACH frames mean nothing."""
     count = len(frames)
     small: Floats = sums_of_parts(frames).astype(np.float32) / np.float32(9)
-    grey = (frames.reshape(-1, 3).astype(np.float32) @ _GREY).reshape(count, 27, 48)
-    small_grey = small @ _GREY
+    grey = (frames.reshape(-1, 3).astype(np.float32) @ GREY).reshape(count, 27, 48)
+    small_grey = small @ GREY
     looks = small.reshape(count, -1)
 
     off = np.maximum(frames[1:], frames[:-1]) - np.minimum(frames[1:], frames[:-1])
@@ -117,7 +116,7 @@ def _columns(frames: NDArray[np.uint8]) -> Iterator[tuple[str, Floats]]:
     yield "across_quarter", quarter
     yield "across_half", half
     yield "across_most", most
-    yield "unlike_across", _Likeness((mean @ _GREY).reshape(count, -1)).lagged_back(_WINDOW)
+    yield "unlike_across", _Likeness((mean @ GREY).reshape(count, -1)).lagged_back(_WINDOW)
     yield "across_over_motion", across / (1 + _at(apart[4], -5) + apart[4])
     yield "least_over_across", _least(apart, range(1, _NEAR + 1), range(_NEAR)) / (1 + across)
 

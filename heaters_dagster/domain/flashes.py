@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.picture_parts import sums_of_parts
+from heaters_dagster.domain.picture_parts import GREY, PARTS, sums_of_parts
 
 #: A longer one is a shot of its own.
 MOST_FRAMES = 12
@@ -47,7 +47,6 @@ _REACHES = (2, 1)
 #: So much of a jump between calm frames is a cut in the midst of flashes.
 _CUT_STRUCTURE, _CUT_JUMP = 0.25, 8.0
 
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -146,7 +145,7 @@ def _widened(flags: Flags) -> Flags:
 def _cells(frames: Frames) -> Floats:
     """(n, 27, 48, 3) -> (n, 144, 3): the mean colours of 9 x 16 parts."""
     cells: Floats = sums_of_parts(frames).astype(np.float32) / np.float32(9)
-    return cells.reshape(-1, 144, 3)
+    return cells.reshape(-1, PARTS, 3)
 
 
 def _is_lit_otherwise(cells: Floats, before: Floats, motion: float) -> bool:
@@ -178,7 +177,7 @@ def _is_a_page(before: list[Floats], held: list[Floats]) -> bool:
     if len(before) < _STANDS or len(held) < _LEAST_PAGE or not (_stand_still(before) and _stand_still(held)):
         return False
     page, last = _clear(held[-1]), _clear(before[-1])
-    return bool((held[-1] @ _GREY).std() >= _SHOWS) and bool(page.std() < _PLAIN * last.std()) and _alike(page, last) < _LEAST_ALIKE
+    return bool((held[-1] @ GREY).std() >= _SHOWS) and bool(page.std() < _PLAIN * last.std()) and _alike(page, last) < _LEAST_ALIKE
 
 
 def _stand_still(pictures: list[Floats]) -> bool:
@@ -187,7 +186,7 @@ def _stand_still(pictures: list[Floats]) -> bool:
 
 def _clear(cells: Floats) -> Floats:
     """(144, 3) -> (144,): how bright the parts are, but for the few that stand out, as a logo does."""
-    grey = cells @ _GREY
+    grey = cells @ GREY
     ordered = np.sort(grey)
     return np.asarray(np.clip(grey, ordered[_FEW], ordered[-1 - _FEW]), np.float32)
 

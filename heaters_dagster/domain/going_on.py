@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.picture_parts import sums_of_parts
+from heaters_dagster.domain.picture_parts import GREY, PARTS, sums_of_parts
 
 #: Of the frames of a video one in so many is looked at.
 SPACING = 2
@@ -58,13 +58,11 @@ _NO_FADE = 24
 Looks = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
-
 
 def looks_of(frames: NDArray[np.uint8]) -> Looks:
     """(n, 27, 48, 3) RGB -> (n, 144): how bright the 9 x 16 parts of each are."""
-    parts = sums_of_parts(frames).astype(np.float32) @ _GREY
-    return np.asarray(np.rint(parts.reshape(-1, 144) / 9), np.uint8)
+    parts = sums_of_parts(frames).astype(np.float32) @ GREY
+    return np.asarray(np.rint(parts.reshape(-1, PARTS) / 9), np.uint8)
 
 
 def goes_on(looks: Looks, frame: int) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.picture_parts import GREY
 from heaters_dagster.domain.words import counted
 
 FORMAT_VERSION = 1
@@ -37,8 +38,6 @@ SAMPLES = 16
 _LEAST_TELLING_SAMPLES = 4
 _LEAST_SHARE_ALIKE = 0.8
 
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looks:
@@ -57,7 +56,7 @@ def looks_of(frames: NDArray[np.uint8]) -> Looks:
         return joined([])
     hashes = [hashlib.blake2b(np.ascontiguousarray(frame).data, digest_size=8).digest() for frame in frames]
     exact = np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
-    grey = frames.astype(np.float32) @ _GREY
+    grey = frames.astype(np.float32) @ GREY
     across, down = _means(grey, 8, 9), _means(grey, 9, 8)
     beside = across[:, :, 1:] - across[:, :, :-1] > _CLEARLY
     below = down[:, 1:, :] - down[:, :-1, :] > _CLEARLY

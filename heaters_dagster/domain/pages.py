@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.picture_parts import GREY
+
 #: Frames that a page stands before and after it is turned, at least.
 STANDS = 5
 #: Levels of 256, the colour that changes most: what changes less stands still, and what changes more has changed.
@@ -31,7 +33,6 @@ _MOVES, _NEW = 2, 0.1
 #: Frames around in which changes are looked for, and of this change, how much another one is of at least.
 _AROUND, _AS_MUCH = 28, 0.5
 
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -101,7 +102,7 @@ def _is_turned(old: NDArray[np.uint8], new: NDArray[np.uint8], still: Flags, cha
 
 def _is_motion(old: NDArray[np.uint8], new: NDArray[np.uint8]) -> bool:
     """Whether what is new was beside its place before, and what was there is beside it now."""
-    one, other = (page.astype(np.float32) @ _GREY for page in (old, new))
+    one, other = (page.astype(np.float32) @ GREY for page in (old, new))
     change = float(np.abs(other - one).mean())
     return _new_in(one, other) + _new_in(other, one) < 2 * _NEW * change
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+from heaters_dagster.domain.picture_parts import GREY
 
 Floats = NDArray[np.float32]
 
@@ -77,7 +77,7 @@ def _stays(strips: Floats, start: int, late: NDArray[np.int_]) -> float | None:
     end, places = start + int(late.max()), np.arange(len(late))
     old, new = strips[start - BESIDE], strips[end + BESIDE - 1]
     # Before a plain wall a pan looks like this, and so does smoke.
-    if min(float((shown.reshape(-1, 3) @ _GREY).std()) for shown in (old, new)) < _LEAST_CONTRAST:
+    if min(float((shown.reshape(-1, 3) @ GREY).std()) for shown in (old, new)) < _LEAST_CONTRAST:
         return None
     before, after = strips[start + late - BESIDE, places], strips[np.minimum(start + late + BESIDE - 1, len(strips) - 1), places]
     change = np.minimum(np.abs(new - old).mean(1), np.abs(after - before).mean(1))

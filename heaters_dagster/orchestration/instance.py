@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import dagster as dg
 
 from heaters_dagster.settings import PROJECT_ROOT, Settings
-from resources.files.private_folder import private_folder, private_home, private_opener
+from resources.files.private_folder import private_folder, private_home
+from resources.object_store.work_folder import written_beside
 from resources.orchestrator.dagster_private import InstanceRef
 from resources.orchestrator.dagster_storage import opened_with
 from resources.orchestrator.partition_names import add_partitions, remove_partitions
@@ -62,10 +62,8 @@ def _bytes(path: Path) -> bytes | None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(fresh, "wb", opener=private_opener) as file:
-        file.write(content)
-    fresh.replace(path)
+    with written_beside(path, private=True) as part:
+        part.write_bytes(content)
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:

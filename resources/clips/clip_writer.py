@@ -23,10 +23,8 @@ from heaters_dagster.domain.timecode import SourceTime
 from heaters_dagster.domain.trimming import FileFrames, without_transitions
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.open_clip import OpenClip
-from resources.clips.written_clip import WrittenClip, read_back
-from resources.media.frame_hashes import file_sha256, frame_hash
+from resources.clips.written_clip import WrittenClip, ends_in_proxy, proof_of, read_back
 from resources.media.frame_index_reader import FrameIndexes
-from resources.media.frame_reader import FrameReader
 from resources.media.proxy_bytes import open_proxy
 from resources.media.remuxer import ProxyReader
 from resources.media.timecode_track import SUFFIXES, add_timecode
@@ -134,8 +132,6 @@ class ClipWriter:
         if not path.is_file():
             raise PermanentError(f"{opened.named} was not written: the export profile {profile.name!r} left no file")
         written = read_back(path)
-        with FrameReader(self._source, index) as reader:
-            first, last = (frame_hash(reader.frame(number, alone=True)) for number in (clip.start_frame, clip.end_frame - 1))
         manifest = ExportManifest(
             source_video_id=clip.source_video_id,
             clip_id=clip.id,
@@ -144,16 +140,7 @@ class ClipWriter:
             key=key,
             start_frame=clip.start_frame,
             end_frame=clip.end_frame,
-            frame_count=written.frame_count,
-            first_frame_hash=written.first_frame_hash,
-            last_frame_hash=written.last_frame_hash,
-            proxy_first_frame_hash=first,
-            proxy_last_frame_hash=last,
-            payload_sha256=written.payload_sha256,
-            duration_seconds=written.duration_seconds,
-            audio_offset_seconds=written.audio_offset_seconds,
-            byte_size=path.stat().st_size,
-            file_sha256=file_sha256(path),
+            **proof_of(path, written, ends_in_proxy(self._source, index, clip.start_frame, clip.end_frame)),
             **self._timecodes(index, clip),
         )
         problems = [*manifest.problems(exact=profile.exact), *_time_problems(written, index, clip)]

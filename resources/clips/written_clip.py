@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.media_failures import library_failure
 from heaters_dagster.domain.words import counted
-from resources.media.frame_hashes import frame_hash
-from resources.media.frame_reader import FrameDecoder
+from resources.media.frame_hashes import file_sha256, frame_hash
+from resources.media.frame_reader import FrameDecoder, FrameReader
+from resources.media.proxy_bytes import RangeFile
 
 if TYPE_CHECKING:
     import av
@@ -70,6 +72,30 @@ class _Packets:
         """Count an audio packet. A packet that the edit list hides completely is not heard: it only starts the decoder."""
         if self.heard is None and not packet.is_discard:
             self.heard = packet
+
+
+def proof_of(path: Path, written: WrittenClip, proxy_ends: tuple[str, str]) -> dict[str, Any]:
+    """What an ExportManifest says of the file itself, all of which can be read from it again. proxy_ends: of `ends_in_proxy`."""
+    first, last = proxy_ends
+    return {
+        "frame_count": written.frame_count,
+        "first_frame_hash": written.first_frame_hash,
+        "last_frame_hash": written.last_frame_hash,
+        "proxy_first_frame_hash": first,
+        "proxy_last_frame_hash": last,
+        "payload_sha256": written.payload_sha256,
+        "duration_seconds": written.duration_seconds,
+        "audio_offset_seconds": written.audio_offset_seconds,
+        "byte_size": path.stat().st_size,
+        "file_sha256": file_sha256(path),
+    }
+
+
+def ends_in_proxy(source: Path | RangeFile, index: FrameIndex, start_frame: int, end_frame: int) -> tuple[str, str]:
+    """The hashes of the first and the last of the frames `[start_frame, end_frame)` of the proxy. index: has at least those frames."""
+    with FrameReader(source, index) as reader:
+        first, last = (frame_hash(reader.frame(number, alone=True)) for number in (start_frame, end_frame - 1))
+    return first, last
 
 
 def read_back(path: Path) -> WrittenClip:

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -266,17 +267,20 @@ def disk_full_named(path: Path, *, bytes_needed: int | None = None) -> Iterator[
 
 
 @contextmanager
-def written_beside(target: Path, *, called: Path | None = None) -> Iterator[Path]:
+def written_beside(target: Path, *, called: Path | None = None, private: bool = False) -> Iterator[Path]:
     """A path in the folder of `target` to write to. It takes its place when the body ends, so that the file appears whole and what was
     there stays until then. called: the name that people know and that DiskFullError and OSError have, when it is not `target`.
+    private: only its owner may use the file.
 
     It is made before the body begins: where no file can be, that is told with its name, which media libraries leave out, and before hours
     of work.
     """
-    part = target.with_name(f".{os.getpid()}.part")
+    part = target.with_name(f".{os.getpid()}.{threading.get_native_id()}.part")
     try:
         with disk_full_named(called or target):
-            part.touch()
+            part.touch(0o600 if private else 0o666)
+            if private:  # it may be there: a process with the same number was killed
+                part.chmod(0o600)
             yield part
         part.replace(target)
     except OSError as error:

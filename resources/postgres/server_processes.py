@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from resources.object_store.work_folder import written_beside
+
 PROC = Path("/proc/self")
 
 
@@ -98,7 +100,5 @@ def processes_in(data: Path) -> list[int]:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that it exists completely or not at all."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(text)
-    new.chmod(0o600)
-    new.replace(path)
+    with written_beside(path, private=True) as part:
+        part.write_text(text)

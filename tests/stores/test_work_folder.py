@@ -127,6 +127,18 @@ def test_other_errors_pass_unchanged(tmp_path):
         raise PermissionError(errno.EACCES, "no")
 
 
+def test_a_file_that_is_written_beside_is_private_where_it_must_be_whatever_was_there(tmp_path):
+    with written_beside(tmp_path / "for all") as part:
+        part.write_text("a")
+    (tmp_path / "mine").write_text("before")
+    with written_beside(tmp_path / "mine", private=True) as part:
+        assert part.stat().st_mode & 0o777 == 0o600
+        part.write_text("now")
+    assert ((tmp_path / "mine").read_text(), (tmp_path / "mine").stat().st_mode & 0o777) == ("now", 0o600)
+    assert (tmp_path / "for all").stat().st_mode & 0o400
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["for all", "mine"]
+
+
 def test_where_no_file_can_be_is_said_with_its_name_and_before_the_work(tmp_path):
     (tmp_path / "film.mp4").touch()
     for target, told in (
