@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 
@@ -172,7 +172,8 @@ def gathered_cut_list(
         drop_frame=drops,
         handles=choices.handles,
         gaps=choices.gaps,
-        facts=facts,
+        # Clips and a companion do not begin where the source video does: what they have of a timecode is told of each file.
+        facts=replace(facts, start_timecode=None, timecode_rate=None) if of_clips or choices.companion is not None else facts,
         lines=tuple(_first_subtitles(TranscriptStore(database), source_video_id)),
         timecodes=timecodes_of(listed, clocks_of([video.id], database=database), indexes),
         fcpxml_version=choices.fcpxml_version,

@@ -32,7 +32,8 @@ def cut_list_answer(desk: ReviewDesk, source_video_id: int, *, form: str, only: 
     media = MediaKind.ORIGINAL if video.original_filepath else MediaKind.PROXY
     choices = CutListChoices(media=media, only=frozenset(map(Verdict, only)), names_alone=True)
     texts = stored_cut_list(source_video_id, form, choices, database=desk.database, settings=desk.settings, objects=desk.objects).texts
-    title = file_name(video.title)
+    # Lists of other clips have other names, so that one in a folder of downloads is not taken for the other.
+    title = " ".join([file_name(video.title), *(word for word in Verdict if word in only)])
     names = chosen.file_names(title, len(texts))
     data, name, media_type = texts[0].encode(), names[0], "application/octet-stream"
     if len(texts) > 1:

@@ -143,6 +143,7 @@ def test_files_and_lists_of_each_rate_say_the_same_frames(
         choices = CutListChoices(media=kind, root="/media")
         gathered = gathered_cut_list(video.id, choices, database=database, settings=load_settings(), objects=object_store)
         assert (gathered.source.frame_rate, gathered.source.drop_frame, gathered.warnings) == (rate, ";" in case.start, ())
+        assert (gathered.source.facts.start_timecode is None) is (kind is MediaKind.CLIPS), "a clip does not begin where the film does"
         # The file of a clip that begins between two numbers of the timecode has the earlier one.
         early = [clip.start_frame % case.times if kind is MediaKind.CLIPS else 0 for clip in clips]
         first = time.first_frame * case.times

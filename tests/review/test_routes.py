@@ -842,6 +842,9 @@ def test_a_cut_list_comes_in_any_form_and_names_no_place_of_this_machine(desk: R
         rows = list(csv.DictReader(StringIO(client.get(desk.addresses.media_url("cutlist", video.id)).text)))
         assert [(row["start_frame"], row["media"]) for row in rows] == [(start, "h\u00e4fen.mp4") for start in ("0", "20", "40")]
         assert client.get(desk.addresses.media_url("cutlist", video.id, form="csv", only="approved")).status_code == 404
+        desk.reviews.approve(desk.clips.load_live(video.id)[0].id, reviewer="Ada")
+        approved = client.get(desk.addresses.media_url("cutlist", video.id, form="csv", only="approved"))
+        assert quote("h\u00e4fen approved.csv") in approved.headers["content-disposition"], "not taken for the list of all clips"
         assert "only can be approved, skipped" in client.get(desk.addresses.media_url("cutlist", video.id, only="good")).json()["error"]
         assert client.get(desk.addresses.media_url("cutlist", video.id, form="aaf")).status_code == 400
         assert client.get(f"/api/cutlist/{video.id}?token={desk.links.media_token('clips', video.id)}").status_code == 403

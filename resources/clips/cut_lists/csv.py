@@ -142,4 +142,4 @@ def _number(row: Sequence[str], place: int | None, name: str, where: str, delimi
     return found
 
 
-CUT_LIST_FORMAT = CutListFormat(name="csv", title="a table (RFC 4180)", suffix=".csv", write=csv_cut_list, in_zip=True, read=read_csv)
+CUT_LIST_FORMAT = CutListFormat(name="csv", title="CSV, for spreadsheets", suffix=".csv", write=csv_cut_list, in_zip=True, read=read_csv)

@@ -279,4 +279,11 @@ def _time(element: ET.Element, name: str, otherwise: Fraction) -> Fraction:
         raise BadRequestError(f"line {element.get(_LINE)}: {name}={text!r} is no time, as 1001/30000s") from None
 
 
-CUT_LIST_FORMAT = CutListFormat(name="fcpxml", title="FCPXML", suffix=".fcpxml", write=fcpxml_cut_list, in_zip=True, read=read_fcpxml)
+CUT_LIST_FORMAT = CutListFormat(
+    name="fcpxml",
+    title="FCPXML, for Final Cut Pro and Resolve",
+    suffix=".fcpxml",
+    write=fcpxml_cut_list,
+    in_zip=True,
+    read=read_fcpxml,
+)
