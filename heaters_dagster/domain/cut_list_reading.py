@@ -27,6 +27,8 @@ _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _NUMBER = re.compile(r"[+-]?\d{1,20}(?:\.\d{0,20}|/\d{1,20})?", re.ASCII)
 _NAMED = 5
+#: By so many seconds the length that a file states lies beside the end of its picture, at most.
+_STATED_LENGTH_OFF = Fraction(1, 2)
 
 
 class Counting(StrEnum):
@@ -54,7 +56,8 @@ class ReadEdit:
 class ReadCutList:
     """What a file says. rate: of its counts and frames, None for that of the source video. notes: what was left out, a sentence each.
 
-    day: counts after which they start again from 0, as written timecode does at midnight; None: they go on.
+    day: counts after which they start again from 0, as written timecode does at midnight; None: they go on. ends_as_stated: the last edit
+    ends with the length that the file states, as in lists of PySceneDetect: at a variable rate some frames before or after its true end.
     """
 
     counting: Counting
@@ -62,6 +65,7 @@ class ReadCutList:
     rate: Fraction | None = None
     day: int | None = None
     notes: tuple[str, ...] = ()
+    ends_as_stated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,7 @@ def cuts_of(read: ReadCutList, video: ReadFor) -> FoundCuts:
     edits, notes = _of_this_video(read.edits, {*video.names, *video.clip_files})
     if not edits:
         raise BadRequestError("the list has no edit with a picture")
-    edits = _in_source(read, edits, video)
+    edits = _to_the_end(read, _in_source(read, edits, video), video)
     base, told = _base(read, edits, video)
     found: set[int] = set()
     for edit in edits:
@@ -213,6 +217,15 @@ def _in_source(read: ReadCutList, edits: Sequence[ReadEdit], video: ReadFor) -> 
             moved = _moved(edit, (file.begins_at + video.first_count) * frames - begins)
             placed.append(_with_transitions(moved, file, frames, video.first_count))
     return placed
+
+
+def _to_the_end(read: ReadCutList, edits: list[ReadEdit], video: ReadFor) -> list[ReadEdit]:
+    """The edits, the last one up to the true end where it ends with the length that the file states."""
+    if not read.ends_as_stated or video.is_constant:
+        return edits
+    last, end = max(edits, key=lambda edit: edit.end), Fraction(int(video.places[-1])) / video.rate
+    is_meant = last.start < end and abs(last.end - end) < _STATED_LENGTH_OFF
+    return [replace(edit, end=end) if is_meant and edit is last else edit for edit in edits]
 
 
 def _with_transitions(edit: ReadEdit, file: ClipFile, unit: Fraction, first: int) -> ReadEdit:

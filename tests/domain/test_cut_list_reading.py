@@ -514,3 +514,57 @@ def test_the_lists_for_programs_that_pyscenedetect_writes_are_read(rate: Fractio
                 imported(form, text, video)
         else:
             assert imported(form, text, video) == (37, 50, 1801)
+
+
+@pytest.mark.parametrize("stated", [89, 92, 100, 109])
+def test_at_a_variable_rate_the_last_scene_of_pyscenedetect_ends_with_the_video(stated: int, tmp_path: Any) -> None:
+    from scenedetect import FrameTimecode
+    from scenedetect import output as written
+
+    video = video_at(Fraction(25), places=np.array([0, 2, 3, 7, 37, 50, 92, 100]))
+
+    def lists(end: int) -> dict[str, str]:
+        edges = list(pairwise(FrameTimecode(frame, Fraction(25)) for frame in (0, 37, 50, end)))
+        written.write_scene_list_fcpx(tmp_path / "a.fcpxml", edges, "/x/a.mov", Fraction(25), (640, 360))
+        written.write_scene_list_otio(tmp_path / "a.otio", edges, "/x/a.mov", Fraction(25))
+        with open(tmp_path / "a.csv", "w") as file:
+            written.write_scene_list(file, edges)
+        return {form: (tmp_path / f"a.{form}").read_text() for form in ("fcpxml", "otio", "csv")}
+
+    for form, text in lists(stated).items():
+        assert imported(form, text, video) == (4, 5), f"{form}: no cut in the last frames, and nothing lies outside"
+    for form, text in lists(60).items():
+        assert imported(form, text, video) == (4, 5, 6), f"{form}: it was told to stop before"
+    for form, text in lists(120).items():
+        with pytest.raises(BadRequestError, match="lies outside the source video"):
+            imported(form, text, video)
+
+
+def test_a_timeline_of_an_editor_ends_where_it_ends_also_at_a_variable_rate(tmp_path: Any) -> None:
+    import opentimelineio as otio
+
+    timeline, track = otio.schema.Timeline(), otio.schema.Track()
+    timeline.tracks.append(track)
+    media = otio.schema.ExternalReference("a.mov", otio.opentime.range_from_start_end_time(at(0), at(100)))
+    track.append(otio.schema.Clip("a", media, otio.opentime.range_from_start_end_time(at(0), at(92))))
+    video = video_at(Fraction(25), places=np.array([0, 2, 3, 7, 37, 50, 92, 100]))
+    assert imported("otio", otio.adapters.write_to_string(timeline, "otio_json"), video) == (6,)
+
+
+@pytest.mark.parametrize("rate", [Fraction(59997, 2000), Fraction("29.97"), Fraction(30)])
+def test_an_average_rate_beside_a_common_one_is_taken_as_it_is(rate: Fraction, tmp_path: Any) -> None:
+    from scenedetect import FrameTimecode
+    from scenedetect.output import write_scene_list_otio
+
+    meant = Fraction(30000, 1001) if rate == Fraction("29.97") else rate
+    edges = [FrameTimecode(frame, rate) for frame in (0, 100_000, 100_001, 108_000)]
+    write_scene_list_otio(tmp_path / "a.otio", list(pairwise(edges)), "/x/a.mov", rate)
+    times = [Fraction(frame) / meant for frame in (0, 1, 50_000, 99_999, 100_000, 100_001, 107_999, 108_000)]
+    video = video_at(Fraction(120), places=np.array([round(120 * time) for time in times]))
+    assert imported("otio", (tmp_path / "a.otio").read_text(), video) == (4, 5)
+
+
+def at(frame: int) -> Any:
+    import opentimelineio as otio
+
+    return otio.opentime.RationalTime(frame, 25)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 
 from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, lines_of, number_of
@@ -77,8 +76,6 @@ def _plain(text: str | None) -> str | None:
 
 _SCENES = ("Start Frame", "End Frame", "Start Time (seconds)", "End Time (seconds)")
 _OURS = ("start_frame", "end_frame")
-#: Seconds.
-_STATED_LENGTH_OFF = Fraction(1, 2)
 #: Of one field, as what is said in a clip of some hours.
 _LONGEST_FIELD = 1 << 24
 
@@ -108,10 +105,7 @@ def read_csv(text: str, video: ReadFor) -> ReadCutList:
     if not ours and not by_time:
         base = 0 if edits and edits[0].start == 0 else 1
         edits = [ReadEdit(where=edit.where, start=edit.start - base, end=edit.end) for edit in edits]
-    # At a variable rate the end of PySceneDetect's last scene is the length that the file states, which is often some frames less.
-    if by_time and edits and video.places[-1] - video.rate * _STATED_LENGTH_OFF < edits[-1].end * video.rate < video.places[-1]:
-        edits[-1] = replace(edits[-1], end=Fraction(int(video.places[-1])) / video.rate)
-    return ReadCutList(counting=Counting.SECONDS if by_time else Counting.FRAMES, edits=tuple(edits))
+    return ReadCutList(counting=Counting.SECONDS if by_time else Counting.FRAMES, edits=tuple(edits), ends_as_stated=by_time)
 
 
 def _rows(lines: Sequence[str], head: int, delimiter: str) -> list[tuple[int, list[str]]]:

@@ -144,7 +144,8 @@ def read_fcpxml(text: str, video: ReadFor) -> ReadCutList:
         raise BadRequestError(f"the file is XML, but no FCPXML: it begins with <{root.tag}>")
     reader = _Reader(root)
     reader.inside(root, None, 0)
-    return ReadCutList(counting=Counting.SECONDS, edits=tuple(reader.edits), notes=tuple(reader.notes()))
+    by_pyscenedetect = all(edit.media[-1:] == (f"Shot {number}",) for number, edit in enumerate(reader.edits, start=1))
+    return ReadCutList(counting=Counting.SECONDS, edits=tuple(reader.edits), notes=tuple(reader.notes()), ends_as_stated=by_pyscenedetect)
 
 
 class _Reader:

@@ -102,6 +102,10 @@ def _known(source: CutListSource, event: CutListEvent) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+#: 24000/1001 is this part off, where it is written as 23.976; twice that.
+_AS_A_DECIMAL = Fraction(2, 1_000_000)
+#: PySceneDetect tells of every file that it has so many frames.
+_PYSCENEDETECT_FRAMES = 1980
 #: The library reads what lies in one another by calls in one another, and would be ended by the system.
 _DEEPEST = 500
 _STRINGS_OR_EDGES = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
@@ -128,6 +132,7 @@ def read_otio(text: str, video: ReadFor) -> ReadCutList:
     listed = len(clips)
     clips = [clip for clip in clips if all(getattr(one, "enabled", True) for one in (clip, *_around(clip)))]
     told = all(clip.media_reference.available_range is not None for clip in clips)
+    as_written = told and not video.is_constant
     edits, retimed, rate = [], 0, None
     for number, clip in enumerate(clips, start=1):
         where, media = f"clip {number}", clip.media_reference
@@ -137,9 +142,9 @@ def read_otio(text: str, video: ReadFor) -> ReadCutList:
             span = _shown(clip)
             if span is None:
                 continue
-            begin = _seconds(media.available_range.start_time) if told else Fraction(0)
-            start, length = _seconds(span.start_time) - begin, _seconds(span.duration)
-            rate = rate or _rate(span.start_time.rate)
+            begin = _seconds(media.available_range.start_time, as_written) if told else Fraction(0)
+            start, length = _seconds(span.start_time, as_written) - begin, _seconds(span.duration, as_written)
+            rate = rate or _rate(span.start_time.rate, as_written)
         except (ValueError, OverflowError, ZeroDivisionError) as error:
             raise BadRequestError(f"{where} ({clip.name}): its range is no time: {error}") from error
         retimed += any(isinstance(effect, otio.schema.TimeEffect) for one in (clip, *_around(clip)) for effect in one.effects)
@@ -151,7 +156,13 @@ def read_otio(text: str, video: ReadFor) -> ReadCutList:
             )
         )
     notes = notes_on_clips(disabled=listed - len(clips), retimed=retimed)
-    return ReadCutList(counting=Counting.SECONDS if told else Counting.COUNT, edits=tuple(edits), rate=rate, notes=tuple(notes))
+    return ReadCutList(
+        counting=Counting.SECONDS if told else Counting.COUNT,
+        edits=tuple(edits),
+        rate=rate,
+        notes=tuple(notes),
+        ends_as_stated=told and all(clip.media_reference.available_range.duration.value == _PYSCENEDETECT_FRAMES for clip in clips),
+    )
 
 
 def _depth(text: str) -> int:
@@ -186,16 +197,21 @@ def _shown(clip: Any) -> Any:
     return seen
 
 
-def _seconds(time: Any) -> Fraction:
-    return Fraction(time.value) / _rate(time.rate)
+def _seconds(time: Any, as_written: bool) -> Fraction:
+    return Fraction(time.value) / _rate(time.rate, as_written)
 
 
 @lru_cache(maxsize=64)
-def _rate(written: float) -> Fraction:
-    """Each time of a list has its rate, and nearly always the same one."""
+def _rate(written: float, as_written: bool) -> Fraction:
+    """Each time of a list has its rate, and nearly always the same one.
+
+    as_written: of a file whose rate varies: its average may lie beside a common rate, and an hour at 29.9985 taken for 30 is 0.18 s off.
+    """
     if not written > 0:
         raise ValueError(f"a rate of {written:g}")
-    return timeline_rate(Fraction(written))
+    exact = Fraction(written)
+    common = timeline_rate(exact)
+    return exact if as_written and abs(common - exact) > common * _AS_A_DECIMAL else common
 
 
 CUT_LIST_FORMAT = CutListFormat(name="otio", title="OpenTimelineIO", suffix=".otio", write=otio_cut_list, in_zip=True, read=read_otio)
