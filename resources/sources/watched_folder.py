@@ -10,6 +10,7 @@ from pathlib import Path
 from heaters_dagster.domain.errors import SourceNotFoundError
 from heaters_dagster.domain.subtitles import beside, has_a_namesake
 from heaters_dagster.domain.watching import REFUSED_FOLDER, TAKEN_FOLDER, SeenFile, is_passed_over, is_temporary, with_number
+from resources.files.ordinary_file import other_kind
 
 _MOST_NAMES = 10_000
 
@@ -82,7 +83,9 @@ class WatchedFolder:
         if stat.S_ISDIR(found.st_mode) and not path.name.startswith("."):
             for name in sorted(self._names(path)):
                 yield from self._below(path / name)
-        elif stat.S_ISREG(found.st_mode) and (is_temporary(path.name) or not is_passed_over(path.name)):
+        elif is_passed_over(path.name) and not is_temporary(path.name):
+            return
+        elif stat.S_ISREG(found.st_mode):
             yield SeenFile(
                 path=str(path),
                 byte_size=found.st_size,
@@ -90,6 +93,8 @@ class WatchedFolder:
                 inode=found.st_ino,
                 has_new_name=found.st_ctime_ns > found.st_mtime_ns,
             )
+        elif not stat.S_ISLNK(found.st_mode):
+            self.unread.append(f"{path} is {other_kind(found.st_mode)}; it is left out until you move it away")
 
     def _names(self, folder: Path) -> list[str]:
         try:

@@ -297,6 +297,17 @@ def test_a_name_that_cannot_be_stored_is_said_and_the_others_are_taken(watching:
     assert watching.sources() == ["film.mp4"]
 
 
+def test_a_pipe_in_a_watched_folder_is_said_and_the_others_are_taken(watching: Watching) -> None:
+    watching.file("film.mp4")
+    os.mkfifo(watching.folder / "a pipe.mp4")
+    os.mkfifo(watching.folder / "notes.txt")
+    (watching.folder / "link.mp4").symlink_to(watching.folder / "film.mp4")
+    for _ in range(2):
+        look = watching.look()
+    assert look.problem == f"{watching.folder}/a pipe.mp4 is a named pipe, not an ordinary file; it is left out until you move it away"
+    assert watching.sources() == ["film.mp4"]
+
+
 def test_a_folder_within_that_cannot_be_read_is_said_and_the_others_are_taken(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
     watching.file("film.mp4")
     watching.file("shut/other.mp4", b"another")

@@ -298,8 +298,11 @@ def test_a_long_title_does_not_hide_the_number_of_a_clip(app: App, visit: Callab
     page = visit(f"/clips?video={video.id}")
     number = page.locator("figure .number").nth(1)
     expect(number).to_have_text("clip 2")
-    assert number.evaluate("(one) => one.getBoundingClientRect().right <= one.closest('.title').getBoundingClientRect().right + 1")
-    assert page.locator("figure .name").first.evaluate("(one) => one.scrollWidth > one.clientWidth"), "the title is cut short"
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 740})
+        assert number.evaluate("(one) => one.getBoundingClientRect().right <= one.closest('.title').getBoundingClientRect().right + 1")
+        assert number.evaluate("(one) => one.getBoundingClientRect().left >= one.previousSibling.getBoundingClientRect().right")
+        assert page.locator("figure .name").first.evaluate("(one) => one.scrollWidth > one.clientWidth"), "the title is cut short"
 
 
 def test_a_browser_fetches_the_players_files_once(app: App, visit: Callable[..., Page]) -> None:
