@@ -104,13 +104,14 @@ def draw_evaluation(figure: Any, one: Evaluation) -> None:
     for name, colour in (("precision", "tab:blue"), ("recall", "tab:orange")):
         values = [getattr(some, name) for _, some in rows]
         sweep.plot(thresholds, [float("nan") if value is None else value for value in values], color=colour, label=name)
-    sweep.axvline(one.subject.threshold, color="tab:gray", linestyle="--", linewidth=0.8)
-    sweep.axvline(one.best, color="tab:gray", linestyle=":", linewidth=1.2)
-    sweep.set(xscale="log", ylim=(0, 1.02), xlabel=f"threshold of {one.subject.detector.name} (dashed: now, dotted: best)")
+    sweep.axvline(one.subject.threshold, color="tab:gray", linestyle="--", linewidth=0.8, label="now")
+    sweep.axvline(one.best, color="tab:gray", linestyle=":", linewidth=1.2, label="best")
+    sweep.set(xscale="log", ylim=(0, 1.02), xlabel=f"threshold of {one.subject.detector.name}")
     # Matplotlib would write 2 x 10^-1, 3 x 10^-1 and so on over one another.
     named = thresholds[:: max(1, -(-len(thresholds) // _THRESHOLDS_NAMED))]
     sweep.set_xticks(named, labels=[f"{at:.2g}" for at in named])
     sweep.set_xticks([], minor=True)
+    sweep.tick_params(axis="x", labelsize=8)
     sweep.legend(loc="lower left", frameon=False, fontsize=8)
     known = [(total / count, kept / count) for count, kept, total in one.bins if count]
     sure.plot((0, 1), (0, 1), color="tab:gray", linestyle="--", linewidth=0.8)

@@ -31,6 +31,9 @@ MOST_BYTES = 8_000
 #: (quality, height in pixels) for pictures that become larger otherwise.
 _POORER = ((60, STILL_HEIGHT), (40, STILL_HEIGHT), (25, STILL_HEIGHT), (25, 72), (20, 60), (15, 48), (10, 36), (5, 24))
 _PLOT_COLUMNS = 1600
+#: What Dagster's dialog shows of a picture in a window of 1280 pixels is 980 pixels wide, and the rest is cut off.
+PLOT_INCHES = 9.6
+_PLOT_DOTS = 100  # an inch
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -84,7 +87,7 @@ def _webp(picture: Picture, quality: int, height: int) -> bytes:
 
 
 def score_plot(scores: Mapping[str, NDArray[np.float32]], settings: CutSettings, cuts: Sequence[int]) -> str:
-    """The detector's scores over the frames, its threshold, and the cuts that were made. Dagster's dialog shows 1160 pixels of it.
+    """The detector's scores over the frames, its threshold, and the cuts that were made.
 
     scores: column name -> (frame_count,). cuts: the first frame of each clip but the first one.
     """
@@ -102,7 +105,7 @@ def score_plot(scores: Mapping[str, NDArray[np.float32]], settings: CutSettings,
 
 
 def plot(name: str, draw: Callable[[Figure], None], *, height_inches: float) -> str:
-    """A plot of 1100 pixels width that `draw` draws, as a picture in the text."""
+    """A plot that `draw` draws, as a picture in the text."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from PIL import Image
@@ -110,7 +113,7 @@ def plot(name: str, draw: Callable[[Figure], None], *, height_inches: float) -> 
     drawn, buffer = BytesIO(), BytesIO()
     # Without smooth edges it has eight colours and a fifth of the bytes.
     with rc_context({"text.antialiased": False, "lines.antialiased": False, "patch.antialiased": False}):
-        figure = Figure(figsize=(11, height_inches), dpi=100, layout="constrained")
+        figure = Figure(figsize=(PLOT_INCHES, height_inches), dpi=_PLOT_DOTS, layout="constrained")
         draw(figure)
         figure.savefig(drawn, format="png")
     with Image.open(drawn) as picture:

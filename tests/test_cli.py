@@ -691,6 +691,10 @@ def test_history_tells_who_did_what(heaters: Heaters, some_clips: SomeClips, dat
     assert "  undid adding a cut  " in heaters("review history --limit 1")[1], "what it undid is not among the entries that are shown"
     assert "target_action" not in heaters.json("review history --limit 1")[0]
     assert heaters("review redo --as bob")[1].startswith("redid adding a cut: ")
+    archived = ClipStore(database).load_live(clip.source_video_id)[-1]
+    reviews(database).archive(archived.id, reviewer="bob")
+    reviews(database).archive(archived.id, reviewer="bob", request_key="pressed twice on the page")
+    assert heaters("review history --limit 1")[1].splitlines()[1].rstrip().endswith("  changed nothing")
 
 
 def test_a_narrow_terminal_loses_no_column(heaters: Heaters, some_clips: SomeClips, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,6 +195,8 @@ def history(
         named = [known[clip_id] for clip_id in entry.clip_ids]
         is_one_video = {title for _, title in named} == {entry.source_video_title}
         row["clips"] = clips_by_number([number for number, _ in named]) if is_one_video else clips_in_words(named)
+        if not (entry.clip_ids or entry.details or entry.target_action_id):
+            row["clips"] = "changed nothing"  # an approval of an approved clip, for example: the page's key is kept with it
     columns = [Column("action", "id", True), Column("when", "created_at"), Column("who", "reviewer"), Column("what", "done", wraps=True)]
     terminal.show_table(
         "", [*columns, Column("video", "video", wraps=True), Column("clips", "clips", wraps=True), Column("undone", "undone")], rows

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from dataclasses import replace
+from io import BytesIO
 from itertools import pairwise
 
 import dagster as dg
@@ -11,8 +13,10 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from assets.detector_evaluation import detector_evaluation, draw_evaluation
+from assets.pictures import PLOT_INCHES
 from heaters_dagster.domain.evaluation import Evaluation, Subject, evaluated
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.scenes import CutSettings, encoded
@@ -77,7 +81,10 @@ def test_an_operator_sees_the_figures_the_plot_and_where_to_look(
     last = ClipStore(database).load_live(video)[-1]
     assert f"[{last.reference}](https://review.example.org/?clip={last.id}) | 1000 | 28 | cut | removed |" in str(shown["worth a look"])
     assert "Harbour \\| at night" in str(shown["source videos with most corrections"])
-    assert re.match(r"!\[evaluation\]\(data:image/png;base64,", str(shown["plot"]))
+    drawn = re.match(r"!\[evaluation\]\(data:image/png;base64,(.+)\)", str(shown["plot"]))
+    assert drawn
+    with Image.open(BytesIO(b64decode(drawn[1]))) as picture:
+        assert picture.width <= 980, "Dagster's dialog cuts off the rest in a window of 1280 pixels"
     assert sum(len(str(value)) for value in shown.values()) < 40_000, "Dagster stores each text three times"
 
 
@@ -103,7 +110,7 @@ def test_the_thresholds_below_the_plot_can_be_read(threshold: float) -> None:
     subject = Subject.of(replace(PLAIN, default_threshold=threshold), None)
     known = Evaluation(subject)
     known.add(evaluated(video([0, 100, 200]), scored(200, f100=2 * threshold), subject))
-    figure = Figure(figsize=(11, 2.8), dpi=100, layout="constrained")
+    figure = Figure(figsize=(PLOT_INCHES, 2.8), dpi=100, layout="constrained")
     draw_evaluation(figure, known)
     FigureCanvasAgg(figure).draw()
     sweep, _, queue = figure.axes
@@ -112,6 +119,8 @@ def test_the_thresholds_below_the_plot_can_be_read(threshold: float) -> None:
     boxes = [label.get_window_extent() for label in named]
     assert len(boxes) >= 4
     assert all(left.x1 + 4 < right.x0 for left, right in pairwise(boxes))
+    below = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert all(left.x1 + 4 < right.x0 for left, right in pairwise(below))
     # Nothing was corrected: it says so, and names no lines that are not there.
     assert [text.get_text() for text in queue.texts] == ["no clip needed a correction"]
     assert queue.get_legend() is None

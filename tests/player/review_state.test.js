@@ -107,6 +107,23 @@ test("group approves both and goes on", () => {
   assert.equal(current(state).id, 3);
 });
 
+test("what was left undecided comes last, also after an undo, and after a clip that was opened out of turn", () => {
+  const undecided = reduced(loaded(), { type: "passed", id: 2 });
+  const waiting = (state) => upcoming(state).map((one) => one.id);
+  assert.deepEqual([current(undecided).id, waiting(undecided)], [2, [3, 4, 1]]);
+  const [skipped] = decide(undecided, "skip");
+  const [back] = decide(skipped, "undo");
+  assert.deepEqual([current(back).id, waiting(back), passedOver(back)], [2, [3, 4, 1], 1]);
+  assert.equal(current(decide(back, "approve")[0]).id, 3, "not the one that was left undecided");
+  const opened = reduced(skipped, { type: "opened", id: 4 });
+  assert.deepEqual([current(opened).id, waiting(opened)], [4, [3, 1]]);
+  const [theirs, undo] = decide(undecided, "undo");
+  const earlier = clip(9, 160, 200);
+  const reply = { action: "undo", clips: [earlier], changed: [9] };
+  const shown = reduced(theirs, { type: "confirmed", decision: undo, answer: reply, follow: true });
+  assert.deepEqual([current(shown).id, waiting(shown)], [9, [2, 3, 4, 1]]);
+});
+
 test("undo shows the clip again at once, redo goes on again", () => {
   const [approved, first] = decide(loaded(), "approve");
   const [twice] = decide(approved, "archive");

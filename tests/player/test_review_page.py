@@ -261,7 +261,7 @@ def test_what_a_cut_is_and_which_frames_it_takes_is_said_by_keys_and_menu_and_ta
     all_saved(page)
     said = [{name: body.get(name) for name in ("action", "frame", "kind", "first_frame", "last_frame")} for body in server.decisions[1:]]
     assert said == [{"action": "edit_cut", "frame": 40, "kind": "dissolve", "first_frame": 37, "last_frame": 41}]
-    expect(page.locator(".last")).to_have_text("Said of the cut of clip 2 of Barcode at frame 40: dissolve, 5 frames")
+    expect(page.locator(".last")).to_have_text("Set the cut of clip 2 of Barcode at frame 40 to dissolve, 5 frames")
 
     menu.select_option("fade")
     page.keyboard.press("s")  # settles it, and decides on the clip

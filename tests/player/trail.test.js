@@ -19,6 +19,15 @@ test("back leads where the reviewer was, on leads forward again, then to the nex
   assert.deepEqual(visited(back, 4), { ids: [1, 2, 4], at: 2 }, "another clip ends what lay beyond");
 });
 
+test("a clip left undecided that comes again after a decision is no step back, so on does not lead to the decided one", () => {
+  const clips = [clip(1), clip(2, "review_approved"), clip(3)];
+  const again = visited(walked(1, 2), 1, true);
+  assert.deepEqual(again, { ids: [1, 2, 1], at: 2 });
+  assert.equal(nextStop(stateAt(1, clips, [1, 3]), again, null, true), 3);
+  assert.equal(nextStop(stateAt(1, clips, [1, 3]), again, null, false), 2, "back leads to what was decided last");
+  assert.deepEqual(visited(visited(walked(1, 2), 1), 2, true), { ids: [1, 2], at: 1 }, "decided after a step back: on along the trail");
+});
+
 test("clips that are gone are stepped over, and new ids take the place of provisional ones", () => {
   const trail = renamedTrail(walked(1, "~k/0", 3), { "~k/0": 8 });
   assert.deepEqual(trail.ids, [1, 8, 3]);

@@ -197,10 +197,14 @@ export function upcoming(state) {
     .map((id) => clips.get(id));
 }
 
-/** The queue with `id` just before the current clip: what comes after it stays the same. */
-function besideCurrent(state, id) {
+/**
+ * The queue with `ids` just before the current clip: what comes after them stays the same, and what was left undecided stays the last.
+ * gone: what they replace.
+ */
+function besideCurrent(state, ids, gone = []) {
   const place = Math.max(state.queue.indexOf(state.current), 0);
-  return [...state.queue.slice(0, place), id, ...state.queue.slice(place)];
+  const others = (part) => part.filter((id) => !ids.includes(id) && !gone.includes(id));
+  return [...others(state.queue.slice(0, place)), ...ids, ...others(state.queue.slice(place))];
 }
 
 /** The queue from the place behind `id` on, then from the top. */
@@ -281,9 +285,9 @@ function step(state, event) {
       return settled({ ...merged, queue, current: kept, exhausted, hasDecided: Boolean(event.answer.has_decided) }, state);
     }
     case "passed":
-      return settled({ ...state, current: event.id, queue: state.queue.includes(event.id) ? state.queue : besideCurrent(state, event.id) }, state);
+      return settled({ ...state, current: event.id, queue: state.queue.includes(event.id) ? state.queue : besideCurrent(state, [event.id]) }, state);
     case "opened":
-      return settled({ ...state, current: event.id, queue: unique([event.id, ...state.queue]) }, state);
+      return settled({ ...state, current: event.id, queue: besideCurrent(state, [event.id]) }, state);
     case "restored": {
       const known = new Set(state.pending.map((decision) => decision.request_key));
       const found = event.decisions.filter((decision) => !known.has(decision.request_key));
@@ -395,9 +399,10 @@ function advanced(state, decision) {
     const place = next.queue.findIndex((id) => before.includes(id) || after.includes(id));
     const shown = kind === "group" ? after.at(-1) : after.includes(state.current) ? state.current : after[0];
     const rest = next.queue.filter((id) => !before.includes(id) && !after.includes(id));
-    const at = decision.action === "undo" || place < 0 ? 0 : Math.min(place, rest.length);
+    const at = place < 0 ? 0 : Math.min(place, rest.length);
     const waiting = after.filter((id) => clips.get(id).state === WAITING || id === shown);
-    return { ...next, queue: [...rest.slice(0, at), ...waiting, ...rest.slice(at)], current: shown };
+    const made = [...rest.slice(0, at), ...waiting, ...rest.slice(at)];
+    return { ...next, queue: decision.action === "undo" ? besideCurrent(next, waiting, [...before, ...after]) : made, current: shown };
   }
   const decided = kind === "group" ? after.at(-1) : after[0];
   if (state.current !== decided && decision.action !== "redo") return next;
@@ -416,7 +421,7 @@ function follow(state, answer) {
   const changed = answer.clips.find((clip) => (answer.changed ?? [clip.id]).includes(clip.id)) ?? answer.clips[0];
   // What is decided again needs no look: on to what waits, as after a first decision.
   if (answer.action === "redo" && visible(state).clips.get(changed.id)?.state !== WAITING) return onward(state, changed.id);
-  return { ...state, current: changed.id, queue: unique([changed.id, ...state.queue]) };
+  return { ...state, current: changed.id, queue: besideCurrent(state, [changed.id]) };
 }
 
 /** `state` with a clip on the stage if there is any: the same place in the same video when the current clip is gone, else the next that waits. */

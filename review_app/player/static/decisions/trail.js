@@ -7,11 +7,14 @@ const MOST = 200;
 /** ids: of clips that were on the stage, oldest first. at: place of the one that is there now. */
 export const NO_TRAIL = Object.freeze({ ids: [], at: -1 });
 
-/** `trail` with clip `id` on the stage. One step back or on along the trail keeps it; another clip ends what lay beyond. */
-export function visited(trail, id) {
+/**
+ * `trail` with clip `id` on the stage. One step back or on along the trail keeps it; another clip ends what lay beyond.
+ * decided: the clip that was there is decided now, so the queue went on: to a clip that was left undecided, that is no step back.
+ */
+export function visited(trail, id, decided = false) {
   const { ids, at } = trail;
   if (id === null || ids[at] === id) return trail;
-  for (const beside of [at - 1, at + 1]) if (ids[beside] === id) return { ids, at: beside };
+  for (const beside of decided ? [at + 1] : [at - 1, at + 1]) if (ids[beside] === id) return { ids, at: beside };
   const kept = [...ids.slice(0, at + 1), id].slice(-MOST);
   return { ids: kept, at: kept.length - 1 };
 }

@@ -280,7 +280,7 @@ export class Review {
     const shown = scene(this.state);
     const { news } = this.state;
     this.state = reduced(this.state, event);
-    this.ways.visit(this.state.current);
+    this.ways.visit(this.state.current, event.type === "decided" && event.decision.action !== "undo");
     this.stage.turn(this.state.current);
     this.#tellNews(news, event);
     // The server had no more, but what a colleague has given back since is asked for before the page says that nothing is left.

@@ -14,9 +14,9 @@ export class Ways {
     this.#page = page;
   }
 
-  /** The clip with this id is current. */
-  visit(id) {
-    this.#trail = visited(this.#trail, id);
+  /** The clip with this id is current. decided: the one before it was decided, and the queue went on. */
+  visit(id, decided = false) {
+    this.#trail = visited(this.#trail, id, decided);
   }
 
   /** ids: {provisional id: the one that the server gave}. */
