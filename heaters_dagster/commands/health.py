@@ -116,16 +116,12 @@ def _code(settings: Settings, live: bool) -> None:
 
 def _daemon(settings: Settings, live: bool) -> None:
     """By what it writes into the database: of all machines only one has a daemon that works."""
-    from resources.postgres.server_figures import load_dagster_figures, open_dagster_tables
+    from resources.postgres.server_figures import load_dagster_figures, reading_dagster_tables
     from resources.upkeep.condition import daemon_problem
 
-    with _running_database(settings):  # it must be there: the next line would start an embedded one
-        tables = open_dagster_tables(settings)
-    try:
-        with tables.read() as connection:
-            found = load_dagster_figures(connection)
-    finally:
-        tables.dispose()
+    # It must be there: what follows would start an embedded one.
+    with _running_database(settings), reading_dagster_tables(settings) as connection:
+        found = load_dagster_figures(connection)
     if (problem := daemon_problem(found)) is not None:
         raise _NotWell(problem)
     if not live:

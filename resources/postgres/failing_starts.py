@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from heaters_dagster.domain.failing_starts import LOOKED_AT_SECONDS, MOST_RUNS, EndedRun, FailingStarts, failing_starts
 from heaters_dagster.domain.stages import Job
 from heaters_dagster.settings import Settings
-from resources.postgres.server_figures import open_dagster_tables
+from resources.postgres.server_figures import reading_dagster_tables
 
 _HAS_RUNS = text("select to_regclass('runs') is not null and to_regclass('event_logs') is not null")
 _ENDED = text(
@@ -38,12 +38,8 @@ _FAILURE = text("select event from event_logs where run_id = :run and dagster_ev
 
 def load_failing_starts(settings: Settings) -> dict[Job, FailingStarts]:
     """By job; empty while runs begin their work. Raises DatabaseUnavailableError."""
-    tables = open_dagster_tables(settings)
-    try:
-        with tables.read() as connection:
-            return failing_jobs(connection)
-    finally:
-        tables.dispose()
+    with reading_dagster_tables(settings) as connection:
+        return failing_jobs(connection)
 
 
 def failing_jobs(connection: Connection) -> dict[Job, FailingStarts]:

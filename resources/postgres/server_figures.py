@@ -5,6 +5,8 @@ In plain SQL, so that processes that do not load Dagster can read it; tests/pipe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -129,3 +131,14 @@ def load_dagster_figures(connection: Connection) -> DagsterFigures | None:
 def open_dagster_tables(settings: Settings) -> Database:
     """Dagster's tables for reading, over one connection. Dispose of it after use, or keep it."""
     return Database.connect(dagster_database_url(settings), pool_size=1)
+
+
+@contextmanager
+def reading_dagster_tables(settings: Settings) -> Iterator[Connection]:
+    """For one look at Dagster's tables. Raises DatabaseUnavailableError."""
+    tables = open_dagster_tables(settings)
+    try:
+        with tables.read() as connection:
+            yield connection
+    finally:
+        tables.dispose()

@@ -32,7 +32,7 @@ from resources.postgres import figures
 from resources.postgres.database import Database
 from resources.postgres.failing_starts import load_failing_starts
 from resources.postgres.room_waits import RoomWaitStore
-from resources.postgres.server_figures import database_bytes, load_dagster_figures, open_dagster_tables
+from resources.postgres.server_figures import database_bytes, load_dagster_figures, reading_dagster_tables
 from resources.postgres.stage_progress import StandingStage, standing_stages
 from resources.postgres.tables import clip_exports, clip_work, clips, source_videos
 
@@ -162,12 +162,8 @@ def _no_room(database: Database) -> list[Condition]:
 
 
 def _daemon(settings: Settings) -> list[Condition]:
-    tables = open_dagster_tables(settings)
-    try:
-        with tables.read() as connection:
-            found = load_dagster_figures(connection)
-    finally:
-        tables.dispose()
+    with reading_dagster_tables(settings) as connection:
+        found = load_dagster_figures(connection)
     seconds = min(found.heartbeats.values(), default=0.0) if found is not None else 0.0
     if seconds <= SILENT_SECONDS:
         return []
@@ -175,20 +171,16 @@ def _daemon(settings: Settings) -> list[Condition]:
 
 
 def _lost(settings: Settings) -> list[Condition]:
-    tables = open_dagster_tables(settings)
     query = text(
         f"""
         select count(distinct r.run_id) from run_tags t join runs r on r.run_id = t.run_id
         where t.key = :tag and r.update_timestamp > (now() at time zone 'utc') - interval '{_LOST_LATELY}'
         """
     )
-    try:
-        with tables.read() as connection:
-            if connection.scalar(text("select to_regclass('run_tags')")) is None:
-                return []
-            count = int(connection.scalar(query, {"tag": LOST_TAG}) or 0)
-    finally:
-        tables.dispose()
+    with reading_dagster_tables(settings) as connection:
+        if connection.scalar(text("select to_regclass('run_tags')")) is None:
+            return []
+        count = int(connection.scalar(query, {"tag": LOST_TAG}) or 0)
     words = f"{counted(count, 'run has lost its process', 'runs have lost their process')} in the last {_LOST_LATELY}"
     return [Condition(Cause.LEASE_LOST, "", words)] if count else []
 

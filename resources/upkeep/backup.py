@@ -216,6 +216,13 @@ def _beside_one_another(
             yield key, sha256, stored.at(key), earlier.at(key)
 
 
+def listed_and_stored(listed: Path, objects: ObjectStore) -> Iterator[tuple[NeededObject, ObjectInfo | None]]:
+    """Each object of a backup's list, and what the store has under its key; None: nothing."""
+    stored = _Sorted((info.key, info) for info in stored_objects(objects))
+    for one in lines_of(listed):
+        yield one, stored.at(one.key)
+
+
 class _Sorted:
     """Pairs in the order of their keys, asked for by keys in the same order."""
 

@@ -17,7 +17,7 @@ from resources.object_store.work_folder import WorkFolder
 from resources.postgres import embedded_postgres
 from resources.postgres.database import Database
 from resources.upkeep.audit import coverage_problems
-from resources.upkeep.backup import DAGSTER, HEATERS, lines_of, stored_objects, stored_sha256
+from resources.upkeep.backup import DAGSTER, HEATERS, listed_and_stored, stored_sha256
 from resources.upkeep.backup_place import OBJECTS, ROWS, AboutBackup, BackupPlace
 from resources.upkeep.restored_rows import Target, load_rows
 
@@ -92,12 +92,8 @@ def _check_rows(
 
 
 def _check_objects(objects: ObjectStore, listed: Path, checked: Checked) -> None:
-    stored = iter(stored_objects(objects))
-    info = next(stored, None)
-    for one in lines_of(listed):
-        while info is not None and info.key < one.key:
-            info = next(stored, None)
-        if info is None or info.key != one.key:
+    for one, info in listed_and_stored(listed, objects):
+        if info is None:
             checked.problems.append(f"{one.key} is not in the object store")
         elif one.byte_size is not None and one.byte_size != info.byte_size:
             checked.problems.append(f"{one.key} had {one.byte_size:,} bytes when the backup was made and has {info.byte_size:,} now")

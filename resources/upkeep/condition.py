@@ -19,7 +19,7 @@ from resources.postgres import figures
 from resources.postgres.backlog import Group, load_backlog
 from resources.postgres.database import Database
 from resources.postgres.failing_starts import failing_jobs
-from resources.postgres.server_figures import DagsterFigures, connections, load_dagster_figures, open_dagster_tables
+from resources.postgres.server_figures import DagsterFigures, connections, load_dagster_figures, reading_dagster_tables
 from resources.upkeep.machine import checked_disk, database_told, versions
 from resources.upkeep.stored_bytes import Stored, load_stored
 
@@ -99,12 +99,8 @@ def _disk(settings: Settings) -> PartState:
 
 def _dagster(settings: Settings) -> Iterator[PartState]:
     try:
-        tables = open_dagster_tables(settings)
-        try:
-            with tables.read() as connection:
-                found, failing = load_dagster_figures(connection), failing_jobs(connection)
-        finally:
-            tables.dispose()
+        with reading_dagster_tables(settings) as connection:
+            found, failing = load_dagster_figures(connection), failing_jobs(connection)
     except HeatersError as error:
         yield PartState("Daemon", "", settings.without_secrets(str(error)))
         return

@@ -28,7 +28,7 @@ from resources.postgres.migrations import known_revisions
 from resources.postgres.table_copies import sequences_of
 from resources.postgres.tables import source_videos
 from resources.upkeep.audit import coverage_problems, orphan_objects
-from resources.upkeep.backup import DAGSTER, HEATERS, lines_of, secret_mark, stored_objects
+from resources.upkeep.backup import DAGSTER, HEATERS, listed_and_stored, secret_mark, stored_objects
 from resources.upkeep.backup_place import OBJECTS, ROWS, AboutBackup, BackupPlace
 from resources.upkeep.lost_objects import lost_of_video_made_due
 from resources.upkeep.restored_rows import SOURCE_VIDEO_NUMBERS, Target, check_empty, leave_numbers_out, load_rows
@@ -153,12 +153,8 @@ def _remedy(key: str) -> str:
 def lost_objects(objects: ObjectStore, listed: Path) -> dict[str, str]:
     """Key -> a sentence, of each object of the list that the store has not, or has with another size."""
     problems: dict[str, str] = {}
-    stored = iter(stored_objects(objects))
-    info = next(stored, None)
-    for one in lines_of(listed):
-        while info is not None and info.key < one.key:
-            info = next(stored, None)
-        if info is None or info.key != one.key:
+    for one, info in listed_and_stored(listed, objects):
+        if info is None:
             was = "was already missing when the backup was made" if one.missing else "was there when the backup was made and is gone"
             problems[one.key] = f"{one.key} {was}"
         elif one.byte_size is not None and one.byte_size != info.byte_size:
