@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import av
 import numpy as np
@@ -151,14 +152,20 @@ def gathered_cut_list(
         raise NotFoundError(f"source video {source_video_id} has no {asked if choices.only else ''} clip{files}".replace("  ", " "))
     header = indexes.header(source_video_id)
     facts = FactsStore(database).load(source_video_id)
-    time = _time_of_file(video, facts, choices.media, objects)
+    time, is_read = _time_of_file(video, facts, choices.media, objects)
+    if time is not None and not is_read and choices.companion is None:
+        name = "gold master" if choices.media is MediaKind.MASTER else "proxy"
+        warnings += (
+            f"The {name} of {video.title} cannot be read now, as it is while it lies in cold storage: the list has the timecode of the"
+            " source video. If somebody has corrected that since the file was made, the file has another one.",
+        )
     whole = _whole(video, header, clips, rate, (time, facts.reel), choices, _file(video, choices.media, objects, settings))
     of_clips: dict[int, CutListMedia] = {}
     drops = drops_frames(time, rate) and choices.companion is None
     if choices.media is MediaKind.CLIPS:
-        times = {clip.id: timecode_in_file(objects, clip.clip_filepath, rate) for clip in listed}
-        drops = any(drops_frames(one, rate) for one in times.values())
         exports = ExportStore(database).of_clips([clip.id for clip in listed])
+        times = {clip.id: _time_of_clip(clip, exports[clip.id], rate, objects) for clip in listed}
+        drops = any(drops_frames(one, rate) for one in times.values())
         held = {clip.id: place_of_file(clip, exports[clip.id], rate, indexes) for clip in listed}
         of_clips = _of_clips(listed, whole, rate, times, held, choices, objects)
     source = CutListSource(
@@ -234,20 +241,37 @@ def _probe(video: SourceVideo) -> MediaProbe | None:
     return MediaProbe.from_json(dict(video.probe)) if video.probe else None
 
 
-def _time_of_file(video: SourceVideo, facts: SourceFacts, kind: MediaKind, objects: ObjectStore) -> SourceTime | None:
-    """The timecode that the file itself has: an editing program finds a file only at its own."""
+def _time_of_file(video: SourceVideo, facts: SourceFacts, kind: MediaKind, objects: ObjectStore) -> tuple[SourceTime | None, bool]:
+    """The timecode that the file itself has, because an editing program finds a file only at its own; and whether it was read.
+
+    Of a file that cannot be read now, as in cold storage, where gold masters are by default: that of the source video, which it was given.
+    """
     if kind is MediaKind.ORIGINAL:
-        return facts.usable_source_time(video.frame_rate)
+        return facts.usable_source_time(video.frame_rate), True
     key = video.gold_master_filepath if kind is MediaKind.MASTER else video.proxy_filepath
-    return timecode_in_file(objects, key, video.frame_rate or Fraction(25)) if key and kind is not MediaKind.CLIPS else None
-
-
-def timecode_in_file(objects: ObjectStore, key: str | None, frame_rate: Fraction) -> SourceTime | None:
-    """The timecode in a file that Heaters made; None without one, and for a file that cannot be read now, as in cold storage."""
+    if key is None or kind is MediaKind.CLIPS:
+        return None, True
     try:
-        return timecode_of_made(open_proxy(objects, key), frame_rate) if key is not None else None
+        return timecode_of_made(open_proxy(objects, key), video.frame_rate or Fraction(25)), True
     except (HeatersError, av.FFmpegError, OSError):
+        return facts.usable_source_time(video.frame_rate), False
+
+
+def _time_of_clip(clip: Clip, exports: Sequence[ClipExport], rate: Fraction, objects: ObjectStore) -> SourceTime | None:
+    """The timecode in the exported file of a clip; of one that cannot be read now: what its manifest says that it was given."""
+    if clip.clip_filepath is None:
         return None
+    try:
+        return timecode_of_made(open_proxy(objects, clip.clip_filepath), rate)
+    except (HeatersError, av.FFmpegError, OSError):
+        told = _manifest_of(clip, exports)
+        given = SourceFacts(start_timecode=told.get("first_timecode"), timecode_rate=told.get("timecode_rate"))
+        return given.usable_source_time(rate)
+
+
+def _manifest_of(clip: Clip, exports: Sequence[ClipExport]) -> Mapping[str, Any]:
+    """Of the file that a list names."""
+    return next((export.manifest for export in exports if export.key == clip.clip_filepath), {})
 
 
 def _whole(
@@ -343,7 +367,7 @@ def _of_clips(
 
 def place_of_file(clip: Clip, exports: Sequence[ClipExport], rate: Fraction, indexes: FrameIndexes) -> TimelineRange:
     """What the exported file of a clip has of the source video: all of the clip, or without the transitions at its ends."""
-    told = next((export.manifest for export in exports if export.key == clip.clip_filepath), {})
+    told = _manifest_of(clip, exports)
     start, end = told.get("start_frame", clip.start_frame), told.get("end_frame", clip.end_frame)
     if (start, end) == (clip.start_frame, clip.end_frame):
         return timeline_range(clip, rate)

@@ -6,6 +6,7 @@ import io
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from datetime import UTC
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,13 @@ from sqlalchemy import text
 
 from heaters_dagster import cli
 from heaters_dagster.commands.process_due import process_due
+from heaters_dagster.domain.cut_list_media import MediaKind
 from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.timecode import SourceTime
 from heaters_dagster.settings import Settings, load_settings
+from resources.clips.cut_list_writer import CutListChoices, GatheredCutList, gathered_cut_list
+from resources.media.timecode_track import add_timecode
 from resources.object_store.open import open_object_store
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
@@ -42,6 +47,7 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
     """
     videos, clips, exports, restores = SourceVideoStore(database), ClipStore(database), ExportStore(database), MasterRestores(database)
     film = make_video(tmp_path / "film.mp4", frames=24, scenes=(12,))
+    assert add_timecode(film, SourceTime.from_count(10 * 3600 * 24, Fraction(24)))
     with standing_between(buckets) as between:
         settings = replace(
             settings,
@@ -53,11 +59,11 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
             restore_tier="Bulk",
             restore_days=3,
         )
-        state = "ended"
+        state, cold = "ended", ["/gold_masters/"]
         heads: dict[str, str] = {}  # in place of the server's
 
         def before(asked: Asked) -> Asked | Answer:
-            if state != "there" and asked.method == "GET" and "/gold_masters/" in asked.path:
+            if state != "there" and asked.method == "GET" and any(folder in asked.path for folder in cold):
                 return refusal(403, "InvalidObjectState")
             return asked
 
@@ -74,6 +80,20 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         first, second = clips.load_live(video.id)
         reviews(database).approve([first.id, second.id], reviewer="ada")
         assert process_due(settings).failures == []
+
+        def in_list(media: MediaKind) -> GatheredCutList:
+            objects = open_object_store(settings)
+            return gathered_cut_list(video.id, CutListChoices(media=media), database=database, settings=settings, objects=objects)
+
+        master = in_list(MediaKind.MASTER)
+        assert master.source.media.first_frame == 10 * 3600 * 24, "an editing program looks for it at its own timecode"
+        assert "The gold master of film cannot be read now" in master.warnings[0]
+        assert in_list(MediaKind.PROXY).warnings == ()
+        exported = in_list(MediaKind.CLIPS).source.clip_media
+        assert [exported[clip.id].first_frame for clip in (first, second)] == [10 * 3600 * 24, 10 * 3600 * 24 + 12]
+        cold.append("/final_clips/")
+        assert in_list(MediaKind.CLIPS).source.clip_media == exported
+        cold.pop()
 
         def asked_back() -> list[bytes]:
             return [asked.body for asked in between.asked if asked.method == "POST" and "restore" in asked.path]
@@ -152,8 +172,8 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         assert heaters("review", "skip", f"{video.id}:2")[0] == 0
         code, said = heaters("review", "approve", f"{video.id}:2")
         assert (code, clips.load(second.id).state) == (2, ClipState.REVIEW_SKIPPED)
-        cold = "the gold master is in cold storage (GLACIER)"
-        assert f"film: {cold}" in said
+        lies_cold = "the gold master is in cold storage (GLACIER)"
+        assert f"film: {lies_cold}" in said
         assert f"about {expensive:.2f} USD. Nothing was approved" in said
         code, said = heaters("review", "approve", f"{video.id}:2", "--yes")
         assert (code, clips.load(second.id).state) == (0, ClipState.REVIEW_APPROVED), said
@@ -161,7 +181,7 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         assert heaters("review", "undo")[0] == 0, "a clip that is skipped needs no gold master"
         code, said = heaters("review", "redo")
         assert (code, clips.load(second.id).state) == (2, ClipState.REVIEW_SKIPPED)
-        assert f"film: {cold}" in said
+        assert f"film: {lies_cold}" in said
         assert f"about {expensive:.2f} USD. Nothing was done again" in said
         code, said = heaters("review", "redo", "--yes")
         assert (code, clips.load(second.id).state) == (0, ClipState.REVIEW_APPROVED), said
@@ -174,7 +194,7 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
             connection.execute(text("update clips set state = 'pending_review' where id = :id"), {"id": second.id})
         code, said = heaters("review", "group", f"{video.id}:2")
         assert (code, clips.load(second.id).state) == (2, ClipState.PENDING_REVIEW), said
-        assert f"film: {cold}" in said
+        assert f"film: {lies_cold}" in said
         assert f"about {expensive:.2f} USD. Nothing was grouped" in said
         code, said = heaters("review", "group", f"{video.id}:2", "--yes")
         assert (code, clips.load(second.id).state) == (0, ClipState.REVIEW_APPROVED), said
@@ -189,7 +209,7 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         reviews(database).undo("Ada")
         done = actions.redo(desk, Session(ada.id, ada.name), seen=0)
         assert done.ok
-        assert f"For files that are made again {cold}" in done.told
+        assert f"For files that are made again {lies_cold}" in done.told
         assert f"cost about {expensive:.2f} USD" in done.told
         with database.begin() as connection:
             connection.execute(text("delete from restore_agreements"))
@@ -197,7 +217,7 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         outcome = process_due(load_settings())
         assert outcome.failures == []
         (said,) = outcome.for_a_word
-        assert said.startswith(f"source video {video.id}, film: {cold}")
+        assert said.startswith(f"source video {video.id}, film: {lies_cold}")
         assert f"about {expensive:.2f} USD" in said
         assert f"Nobody has agreed to that yet, so it is not asked for: heaters retry {video.id} asks" in said
         waiting = clips.waiting_for_gold_master()
