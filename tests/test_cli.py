@@ -1170,6 +1170,11 @@ def test_evaluate_says_what_reviewers_did_and_which_threshold_is_better(
     assert code == 0, heaters.error
     for words in ("would have saved 1 of 1 correction", "By threshold", "fewest corrections", "as cut by content at 27", f"{video}:"):
         assert words in printed
+    compared = list(csv.DictReader(io.StringIO(heaters("evaluate --detector content --csv compared")[1])))
+    assert len(compared) > 1
+    assert {row["detector"] for row in compared} == {row["detector"] for row in told["compared"]}, (
+        "the table of all detectors needs no --compare beside it"
+    )
     rows = list(csv.DictReader(io.StringIO(heaters("evaluate --detector content --csv sweep")[1])))
     assert {row["threshold"]: row["corrections"] for row in rows}["32.0"] == "0"
     assert heaters("evaluate --detector transnetv2")[1].count("1 source video left out") == 1

@@ -73,7 +73,7 @@ def evaluate(
     from resources.upkeep.evaluation import evaluate as evaluated
 
     settings = load_settings()
-    subjects = _subjects(settings, detector, threshold, tolerance, compare=compare)
+    subjects = _subjects(settings, detector, threshold, tolerance, compare=compare or as_csv is Table.COMPARED)
     check_that_they_answer(settings, [settings.object_bucket])
     with opened_database(settings) as database, terminal.bars() as report:
         for video in videos or ():
@@ -93,6 +93,8 @@ def evaluate(
         terminal.show_json(said)
     elif as_csv is not None:
         _print_csv(said[as_csv.value])
+        if not said[as_csv.value]:
+            terminal.warn(f"The table {as_csv.value} is empty. {said['words']}")
     else:
         _tell(found, said, most)
 
