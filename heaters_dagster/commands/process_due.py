@@ -168,7 +168,8 @@ def process_due(
                 with suppress(NotFoundError):  # it is deleted: another source video has taken its place
                     video = videos.load(done.source_video_id)
                     note = video.error if video.duplicate_of_id is not None else _put_off(database, video) or waits.found_by(wanted[0])
-                    done = replace(done, title=video.title, note=note)
+                    error = done.error and done.error.removeprefix(f"{video.title}: ")  # `called` has it
+                    done = replace(done, title=video.title, note=note, error=error)
                 # Who helps with pieces may find that others have made them, or that the machine encodes something else.
                 stuck = done.error is None and wanted[0].piece is None and without_effect[wanted] == _RUNS_WITHOUT_EFFECT
                 runs.append(replace(done, error="it ran but is still due; this is a defect of Heaters") if stuck else done)

@@ -347,6 +347,16 @@ def test_retry_puts_back_what_has_failed_and_only_that(database: Database, objec
     assert retry_failed(database) == []
 
 
+def test_what_failed_names_its_video_once(settings: Settings, database: Database) -> None:
+    clip, *_ = cut_video(database, gold_master=False)
+    video = SourceVideoStore(database).load(clip.source_video_id)
+    reviews(database).approve([clip.id], reviewer="ada")
+    said, *_ = process_due(settings, only=[video.id]).failures
+    start = f"source video {video.id}, {video.title}, export: 1 of 1 clip failed: clip {clip.sequence}: "
+    assert said.startswith(start)
+    assert video.title not in said.removeprefix(start)
+
+
 def test_only_the_clips_that_were_named_are_retried(database: Database) -> None:
     one, two, fine = cut_video(database)
     reviews(database).approve([one.id, two.id], reviewer="ada")
