@@ -22,7 +22,6 @@ from heaters_dagster.domain.going_on import SPACING, looks_of
 from heaters_dagster.domain.pages import page_turns
 from heaters_dagster.domain.repeats import Repeats
 from heaters_dagster.domain.wipes import wipes
-from resources.files.memory import release_freed_memory
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
 #: How sure it is that a shot begins at the frame, 0..1, and 0 nearly everywhere. A new model is a new column: it scores differently.
@@ -55,7 +54,6 @@ class LearnedScores:
         assert self._network is not None
         columns = self._network.finish()
         self._network = None  # its memory is free for the tables of a long video
-        release_freed_memory()
         names, pictures, looks = self._pictures.finish()
         chance, part = (columns[name] for name in TRANSNETV2_COLUMNS)
         if not len(chance):

@@ -82,7 +82,6 @@ class TransNetV2Scores:
         if network is None:
             network, self._batch_frames = self._loading.result()()
             self._network = network
-            release_freed_memory()  # of what the network was made from
         batch, self._waiting = self._waiting[: self._batch_frames], self._waiting[self._batch_frames :]
         if batch:
             self._scores.append(network.push(np.stack(batch)))

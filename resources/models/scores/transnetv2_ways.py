@@ -17,6 +17,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.files.memory import release_freed_memory
 from resources.models.scores.quiet_openvino import openvino
 
 SMALLEST_BATCH_FRAMES = 32
@@ -61,6 +62,7 @@ def load_network(*, float32: bool = False, way: Way | None = None) -> OpenNetwor
         from resources.models.scores.transnetv2_openvino import load_network as load_bytes
 
         network = load_bytes()
+        release_freed_memory()  # of what it was made from
         return lambda: (StreamingInt8(network), BATCH_FRAMES)
     return _torch_network(way, float32=float32)
 
