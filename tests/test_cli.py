@@ -155,6 +155,8 @@ WRONG = [
     "evaluate --detector eyes",
     "evaluate --threshold 0",
     "evaluate --csv eyes",
+    "evaluate --csv sweep --json",
+    "cutlist 1 --output .",
     "clips 99999999999999999999",
     "process 99999999999999999999",
     "cuts add 99999999999999999999 5",
@@ -1003,6 +1005,10 @@ def test_cuts_of_another_program_are_imported(heaters: Heaters, video: int, data
     assert heaters(f"cuts import {video} {tmp_path / 'bad.edl'}")[0] == 1
     assert heaters.error.startswith("heaters: bad.edl: line 1: 00:09:00.000 lies outside the source video")
     (tmp_path / "cuts.txt").write_text("a")
+    for name, data, told in (("none.edl", b" \n", "the file is empty"), ("bytes.edl", b"\0\1", "the file is no text")):
+        (tmp_path / name).write_bytes(data)
+        assert heaters(f"cuts import {video} {tmp_path / name}")[0] == 1
+        assert heaters.error.startswith(f"heaters: {name}: {told}")
     os.mkfifo(tmp_path / "pipe.edl")
     assert heaters(f"cuts import {video} {tmp_path / 'pipe.edl'}")[0] == 1, "it is not waited for"
     assert heaters.error == f"heaters: {tmp_path / 'pipe.edl'} is a named pipe, not an ordinary file; name a file\n"

@@ -77,6 +77,8 @@ def cutlist(
     settings = load_settings()
     if fcpxml_version is not None and form != "fcpxml":
         raise typer.BadParameter(f"--fcpxml-version is of lists in the format fcpxml, not {form}: add --format fcpxml")
+    if output is not None and not output.name:
+        raise typer.BadParameter(f"--output {output} is a folder: name a file")
     if companion and output is None:
         raise typer.BadParameter("the companion file lies beside the list: add --output FILE")
     if companion and media is MediaKind.CLIPS:

@@ -72,6 +72,8 @@ def evaluate(
     from resources.postgres.source_video_store import SourceVideoStore
     from resources.upkeep.evaluation import evaluate as evaluated
 
+    if as_json and as_csv is not None:
+        raise typer.BadParameter("--json and --csv are two forms: give one of them")
     settings = load_settings()
     subjects = _subjects(settings, detector, threshold, tolerance, compare=compare or as_csv is Table.COMPARED)
     check_that_they_answer(settings, [settings.object_bucket])

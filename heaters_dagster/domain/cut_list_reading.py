@@ -120,6 +120,8 @@ def decoded(data: bytes) -> str:
     """The text of a list in the encoding that its first bytes tell; else UTF-8, else that of Western Windows. Raises BadRequestError."""
     if len(data) > MOST_LIST_BYTES:
         raise BadRequestError(f"the file has more than {MOST_LIST_BYTES:,} bytes: that is no cut list")
+    if not data.strip():
+        raise BadRequestError("the file is empty")
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return data.decode(encoding, errors="replace")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -73,18 +75,18 @@ def previewed(
             raise BadRequestError(f"{path} is a folder without {_IN_BUNDLE}, so it is no FCPXML bundle: give the file of the list")
         path /= _IN_BUNDLE
     with opened_file(path) as file:
-        text = decoded(file.read(MOST_LIST_BYTES + 1))
+        data = file.read(MOST_LIST_BYTES + 1)
+    with _named(path):
+        text = decoded(data)
     chosen = _format(form, path, text)
     video = SourceVideoStore(database).load(source_video_id)
     live = sorted(ClipStore(database).load_live(source_video_id), key=lambda clip: clip.start_frame)
     if not live:
         raise NotFoundError(f"source video {source_video_id} has no clips yet (its state: {video.state}), so no cuts can be imported")
-    try:
+    with _named(path):
         assert chosen.read is not None
         read_for = _read_for(video, live, database, objects, settings)
         found: FoundCuts = cuts_of(chosen.read(text, read_for), read_for)
-    except BadRequestError as error:
-        raise BadRequestError(f"{path.name}: {error}") from error
     present = {clip.start_frame for clip in live[1:]}
     wanted = set(found.frames) | (present if keep else set())
     change: Change = cuts.import_cuts(map(review_clip, live), wanted)
@@ -101,6 +103,15 @@ def previewed(
         decided=tuple(clip for clip in live if clip.id in decided),
         notes=found.notes,
     )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What is wrong with a list is told with its name."""
+    try:
+        yield
+    except BadRequestError as error:
+        raise BadRequestError(f"{path.name}: {error}") from error
 
 
 def readable_formats() -> list[CutListFormat]:
