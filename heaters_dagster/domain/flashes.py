@@ -47,7 +47,6 @@ _REACHES = (2, 1)
 #: So much of a jump between calm frames is a cut in the midst of flashes.
 _CUT_STRUCTURE, _CUT_JUMP = 0.25, 8.0
 
-
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]

@@ -33,7 +33,6 @@ _MOVES, _NEW = 2, 0.1
 #: Frames around in which changes are looked for, and of this change, how much another one is of at least.
 _AROUND, _AS_MUCH = 28, 0.5
 
-
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 

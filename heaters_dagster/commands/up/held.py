@@ -40,14 +40,13 @@ def held_folder(settings: Settings) -> Iterator[Path]:
 
     It is in the work folder, where leftovers are removed, unless its path is too long.
     """
-    from resources.object_store.work_folder import WorkFolder
+    from resources.object_store.work_folder import WorkFolder, written_beside
     from resources.upkeep.leftovers import sweep_leftovers
 
     sweep_leftovers(settings)
     with WorkFolder(settings.work_folder).attempt(_HELD_FOLDER) as folder:
-        written = folder / f"{_ADDRESS_FILE}.new"
-        written.write_text(settings.review_url)
-        written.rename(folder / _ADDRESS_FILE)
+        with written_beside(folder / _ADDRESS_FILE) as part:
+            part.write_text(settings.review_url)
         if len(bytes(folder)) < _LONGEST_SOCKET_FOLDER:
             yield folder
         else:

@@ -20,6 +20,7 @@ from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.flashes import Calmed
 from heaters_dagster.domain.going_on import SPACING, looks_of
 from heaters_dagster.domain.pages import page_turns
+from heaters_dagster.domain.picture_parts import PARTS
 from heaters_dagster.domain.repeats import Repeats
 from heaters_dagster.domain.wipes import wipes
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
@@ -75,21 +76,21 @@ class _KeptRows:
 
     def __init__(self, kind: type[np.generic]) -> None:
         self._kind = np.dtype(kind)
-        self._batches: deque[tuple[tuple[int, int], bytes]] = deque()
+        self._batches: deque[tuple[int, bytes]] = deque()
 
     def add(self, rows: NDArray[Any]) -> None:
         """rows: (k, length)."""
         # The same bytes of all values of a column beside each other are more alike.
         columns = np.ascontiguousarray(rows.T, self._kind).view(np.uint8).reshape(-1, self._kind.itemsize)
-        self._batches.append((rows.shape, zlib.compress(columns.T.tobytes(), level=1)))
+        self._batches.append((len(rows), zlib.compress(columns.T.tobytes(), level=1)))
 
     def table(self, length: int, count: int | None = None) -> NDArray[Any]:
         """All rows, and zeros up to `count`: (count, length). Once: each batch is given up as soon as it stands in the table."""
-        known = sum(shape[0] for shape, _ in self._batches)
+        known = sum(rows for rows, _ in self._batches)
         table = np.zeros((known if count is None else count, length), self._kind)
         begin = 0
         while self._batches:
-            (rows, _), packed = self._batches.popleft()
+            rows, packed = self._batches.popleft()
             columns = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(self._kind.itemsize, -1).T
             table[begin : begin + rows] = np.ascontiguousarray(columns).view(self._kind).reshape(length, rows).T
             begin += rows
@@ -117,13 +118,13 @@ class PictureFeatures:
         self._add(*self._calmed.finish())
         self._add_distinct(*self._repeats.finish())
         if self._frames is None:
-            return (), np.zeros((0, 0), np.float16), np.zeros((0, 144), np.uint8)
+            return (), np.zeros((0, 0), np.float16), np.zeros((0, PARTS), np.uint8)
         self._frames = np.concatenate([self._frames, np.repeat(self._frames[-1:], REACH, axis=0)])
         while (left := len(self._frames) - 2 * REACH) > 0:
             self._compute(min(left, _BATCH_FRAMES))
         self._frames = None
         repeats = np.frombuffer(self._repeated, bool)
-        pictures, looks = self._kept.table(len(self._names), len(repeats)), self._looks.table(144)
+        pictures, looks = self._kept.table(len(self._names), len(repeats)), self._looks.table(PARTS)
         show_again(self._names, pictures, repeats)
         return self._names, pictures, looks
 
